@@ -1,0 +1,59 @@
+# Every target makes the virtual environment it needs; `make help` lists the targets.
+#
+#   SYSTEM_PYTHON    the Python (3.11 or newer) that makes .venv; default python3
+#   TORCH_INDEX_URL  one more package index to look for torch wheels in; default none
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SYSTEM_PYTHON ?= python3
+TORCH_INDEX_URL ?=
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(SYSTEM_PYTHON) is " + sys.version)'
+	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (the first time takes some minutes)"
+	@test -t 1 && quiet= || quiet=-qq; $(PYTHON) -m pip install $$quiet --no-input \
+		$(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) \
+		--constraint constraints.txt --editable '.[cpu,dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## Start the service, post a depth PNG, print the joints, save the picture
+	@$(PYTHON) examples/demo.py
+
+.PHONY: serve
+serve: $(STAMP) ## Serve REST on port 8000 and gRPC on port 50051
+	@$(PYTHON) -m v2vpose serve
+
+.PHONY: test
+test: check ## Run the checks, then all tests but those marked gpu or slow
+	@$(PYTHON) -m pytest -q -m "not gpu and not slow" --durations=10
+
+.PHONY: check
+check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+.PHONY: bench
+bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/
+	@for script in $$(find benchmarks -maxdepth 1 -name '*.py' | sort); do \
+		echo "== $$script"; $(PYTHON) "$$script"; \
+	done
+
+.PHONY: clean
+clean: ## Remove the virtual environment, caches and build output
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find service tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Accuracy: distances between what was found and what is true."""

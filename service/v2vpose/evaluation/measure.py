@@ -1,0 +1,117 @@
+"""Measuring an epoch ensemble on labelled frames, the whole way that a served frame goes.
+
+Nothing is given to the estimator but the depth map and its intrinsics.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from v2vpose.errors import NothingToEstimateError
+from v2vpose.estimator import Estimator, Options
+from v2vpose.evaluation.distance import distances_mm, report
+from v2vpose.values import Decode, FloatArray, LabelledFrame, Pose
+from v2vpose.values import DepthFrame as Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found over a set of frames.
+
+    Attributes:
+        truth_mm: (N, K, 3) labels of the answered frames.
+        found_mm: by decoding, (N, M, K, 3) keypoints of every epoch checkpoint.
+        first_mm: (N, 3) first reference points.
+        refined_mm: (N, 3) refined points, mean over the epoch checkpoints.
+        confidence: (N,) mean confidence.
+        hand_right: (N,) whether handedness was found as labelled.
+        unanswered: indices of frames in which nothing was found.
+    """
+
+    truth_mm: FloatArray
+    found_mm: dict[Decode, FloatArray]
+    first_mm: FloatArray
+    refined_mm: FloatArray
+    confidence: FloatArray
+    hand_right: FloatArray
+    unanswered: tuple[int, ...]
+
+
+def measure(estimator: Estimator, frames: Iterable[LabelledFrame], options: Options) -> Measured:
+    """Estimate every frame with both decodings."""
+    truth, unanswered, poses = [], [], []
+    for index, labelled in enumerate(frames):
+        frame = Frame(labelled.depth_mm, labelled.intrinsics)
+        try:
+            both = {d: estimator.estimate(frame, replace(options, decode=d)) for d in Decode}
+        except NothingToEstimateError:
+            unanswered.append(index)
+            continue
+        truth.append((labelled.keypoints_mm, labelled.handedness))
+        poses.append(both)
+    firsts = [both[Decode.ARGMAX] for both in poses]
+    return Measured(
+        truth_mm=np.stack([keypoints_mm for keypoints_mm, _ in truth]),
+        found_mm={d: np.stack([_each_mm(both[d]) for both in poses]) for d in Decode},
+        first_mm=np.stack([pose.reference_point.xyz_mm for pose in firsts]),
+        refined_mm=np.stack([pose.refined_point_mm for pose in firsts]),
+        confidence=np.array([pose.confidence.mean() for pose in firsts]),
+        hand_right=np.array(
+            [
+                pose.handedness is None or pose.handedness[0] is handedness
+                for pose, (_, handedness) in zip(firsts, truth, strict=True)
+            ]
+        ),
+        unanswered=tuple(unanswered),
+    )
+
+
+def figures(measured: Measured) -> dict[str, Any]:
+    """Return the figures of a manifest: single checkpoints and ensemble, both decodings."""
+    truth_mm = measured.truth_mm
+    middle_mm = (truth_mm.min(axis=1) + truth_mm.max(axis=1)) / 2  # (N, 3)
+    side_by_side: dict[str, Any] = {}
+    for decode, each_mm in measured.found_mm.items():
+        singles = [
+            float(distances_mm(each_mm[:, m], truth_mm).mean()) for m in range(each_mm.shape[1])
+        ]
+        side_by_side[decode.value] = {
+            "single_mm": [round(single, 3) for single in singles],
+            "ensemble": _rounded(asdict(report(each_mm.mean(axis=1), truth_mm))),
+        }
+    return {
+        "frames": len(truth_mm) + len(measured.unanswered),
+        "unanswered": len(measured.unanswered),
+        "handedness_right_percent": round(float(measured.hand_right.mean() * 100), 2),
+        "reference_point_mm": {
+            "first": _spread(measured.first_mm - middle_mm),
+            "refined": _spread(measured.refined_mm - middle_mm),
+        },
+        **side_by_side,
+    }
+
+
+def _each_mm(pose: Pose) -> FloatArray:
+    """Return (M, K, 3) keypoints of the members, by epoch."""
+    return np.stack([answer.keypoints_mm for answer in pose.members.values()])
+
+
+def _spread(error_mm: FloatArray) -> dict[str, float]:
+    distance_mm = np.linalg.norm(error_mm, axis=-1)
+    return {
+        "mean": round(float(distance_mm.mean()), 2),
+        "median": round(float(np.median(distance_mm)), 2),
+        "p95": round(float(np.percentile(distance_mm, 95)), 2),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_rounded(inner) for inner in value]
+    return value

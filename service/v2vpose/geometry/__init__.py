@@ -1,0 +1,1 @@
+"""Pure functions between pixels, the camera frame and the cubic box. NumPy only."""

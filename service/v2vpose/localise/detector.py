@@ -1,0 +1,122 @@
+"""Detecting targets on the whole depth map: the image a detector net sees, and what it says.
+
+The image keeps every n-th pixel so that its long side is 160, whatever the camera, and tells the
+net the metric size of a pixel instead of assuming a focal length. Channels: depth in metres,
+whether there is a reading, pixel pitch in centimetres (all 0 where there is none).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from v2vpose.geometry.camera import camera_from_pixel
+from v2vpose.values import DepthFrame, FloatArray, Handedness
+
+LONG_SIDE_PX: Final = 160
+STEP_PX: Final = 16  # the image's sides are padded to multiples of this
+STRIDE_PX: Final = 4  # of the net's output
+CLASSES: Final = (Handedness.RIGHT, Handedness.LEFT)
+_WINDOW: Final = 2  # cells around a peak in which no second one is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One target seen by the detector.
+
+    Attributes:
+        xyz_mm: (3,) its centre in the camera frame.
+        score: 0..1, that there is a target at all.
+        handedness: the likelier hand, and its share of the two scores, 0.5..1.
+    """
+
+    xyz_mm: FloatArray
+    score: float
+    handedness: tuple[Handedness, float]
+
+
+def sampling_step(hw: tuple[int, int]) -> float:
+    """Return how many pixels of the depth map one pixel of the detector's image stands for."""
+    return max(1.0, max(hw) / LONG_SIDE_PX)
+
+
+def detector_image(frame: DepthFrame) -> NDArray[np.float32]:
+    """Return the (3, H, W) float32 image that the detector sees, sides padded to 16 px."""
+    step = sampling_step(frame.hw)
+    rows, cols = (_sample(size, step) for size in frame.hw)
+    depth_mm = frame.depth_mm[np.ix_(rows, cols)]
+    height, width = (-(-len(index) // STEP_PX) * STEP_PX for index in (rows, cols))
+    image = np.zeros((3, height, width), dtype=np.float32)
+    inside = np.s_[: len(rows), : len(cols)]
+    image[0][inside] = depth_mm / 1000
+    image[1][inside] = depth_mm > 0
+    image[2][inside] = depth_mm * (step / frame.intrinsics.fx_px / 10)
+    return image
+
+
+def detections(
+    heat: FloatArray, depth_m: FloatArray, frame: DepthFrame, *, min_score: float
+) -> Sequence[Detection]:
+    """Read the net's answer, best target first.
+
+    Args:
+        heat: (2, h, w) scores 0..1 of a right and of a left hand's centre.
+        depth_m: (h, w) depth of the centre in metres.
+        frame: the depth map that the image was made of.
+        min_score: > 0; weaker peaks are not targets.
+    """
+    best = heat.max(axis=0)  # (h, w)
+    found: list[Detection] = []
+    remaining = best.copy()
+    while True:
+        row, col = divmod(int(remaining.argmax()), best.shape[1])
+        if remaining[row, col] < min_score:
+            return found
+        window = (_around(row, best.shape[0]), _around(col, best.shape[1]))
+        found.append(_detection(heat, depth_m, frame, row, col, window))
+        remaining[window] = 0
+
+
+def cell_from_pixel(uv_px: FloatArray, hw: tuple[int, int]) -> FloatArray:
+    """Return (..., 2) coordinates u, v on the output grid, integers at cell centres."""
+    image_px = (uv_px + 0.5) / sampling_step(hw)
+    cell: FloatArray = image_px / STRIDE_PX - 0.5
+    return cell
+
+
+def pixel_from_cell(uv_cell: FloatArray, hw: tuple[int, int]) -> FloatArray:
+    """Return (..., 2) depth-map pixels; the inverse of `cell_from_pixel`."""
+    uv_px: FloatArray = (uv_cell + 0.5) * STRIDE_PX * sampling_step(hw) - 0.5
+    return uv_px
+
+
+def _detection(
+    heat: FloatArray,
+    depth_m: FloatArray,
+    frame: DepthFrame,
+    row: int,
+    col: int,
+    window: tuple[slice, slice],
+) -> Detection:
+    weights = heat.max(axis=0)[window]
+    rows, cols = np.mgrid[window]
+    total = weights.sum()
+    uv_cell = np.array([(weights * cols).sum(), (weights * rows).sum()]) / total
+    z_mm = np.array(float((weights * depth_m[window]).sum() / total) * 1000)
+    xyz_mm = camera_from_pixel(pixel_from_cell(uv_cell, frame.hw), z_mm, frame.intrinsics)
+    by_class = heat[(slice(None), *window)].sum(axis=(1, 2))  # (2,)
+    label = int(by_class.argmax())
+    share = float(by_class[label] / by_class.sum())
+    return Detection(xyz_mm, float(heat[:, row, col].max()), (CLASSES[label], share))
+
+
+def _around(index: int, size: int) -> slice:
+    return slice(max(index - _WINDOW, 0), min(index + _WINDOW + 1, size))
+
+
+def _sample(size: int, step: float) -> NDArray[np.intp]:
+    """Return the index of the middle pixel of every step, along one side."""
+    count = int(size / step)
+    return np.minimum(((np.arange(count) + 0.5) * step).astype(np.intp), size - 1)

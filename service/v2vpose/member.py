@@ -1,0 +1,181 @@
+"""One epoch checkpoint at work, the only code that runs the nets.
+
+A batch of crops -> refine the reference point -> voxelize -> forward -> peaks -> warp -> keypoints.
+The estimator and the workers both call it, so a served answer cannot drift from the estimator's.
+"""
+
+import importlib.util
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import torch
+
+from v2vpose.backends import Backend, TorchBackend
+from v2vpose.geometry.cubic_box import CubicBox, camera_from_heatmap
+from v2vpose.heatmaps import peak_coordinates
+from v2vpose.localise import refiner_crop
+from v2vpose.model_store import ModelVersion
+from v2vpose.nets import Refiner, V2VNet
+from v2vpose.values import Decode, FloatArray, MemberAnswer, TargetCrop
+from v2vpose.voxel import voxelize
+
+BackendName: TypeAlias = Literal["openvino", "torch", "cuda"]
+STAGES: Final = ("refine", "voxelize", "forward", "peak")
+_NEAREST_MM: Final = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberBatch:
+    """The answers to a batch, in its order, and where the time went.
+
+    Attributes:
+        answers: one for each crop.
+        stage_s: seconds by stage, for the whole batch.
+    """
+
+    answers: tuple[MemberAnswer, ...]
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+
+class Member:
+    """One epoch checkpoint: its nets, and the geometry they were trained with.
+
+    Args:
+        epoch: number of the epoch checkpoint.
+        backend: runs its two nets.
+        input_side: voxels a side.
+        refiner_side_mm: edge of the cube that the refiner sees.
+        refiner_passes: how often the refiner runs; 0 keeps the first reference point.
+        cell_offset: label convention, see `geometry.cubic_box`.
+    """
+
+    def __init__(
+        self,
+        *,
+        epoch: int,
+        backend: Backend,
+        input_side: int,
+        refiner_side_mm: float,
+        refiner_passes: int,
+        cell_offset: float,
+    ) -> None:
+        self.epoch = epoch
+        self._backend = backend
+        self._input_side = input_side
+        self._refiner_side_mm = refiner_side_mm
+        self._refiner_passes = refiner_passes
+        self._cell_offset = cell_offset
+
+    def estimate(self, crops: Sequence[TargetCrop], decode: Decode) -> MemberBatch:
+        """Estimate the keypoints of every crop; each answer is as if it were alone."""
+        if not crops:
+            return MemberBatch(answers=())
+        stage_s = dict.fromkeys(STAGES, 0.0)
+        with _timed(stage_s, "refine"):
+            centers_mm = self._refine(crops)  # (B, 3)
+        boxes = [
+            CubicBox(center, crop.side_mm) for center, crop in zip(centers_mm, crops, strict=True)
+        ]
+        with _timed(stage_s, "voxelize"):
+            occupancy = np.stack(
+                [
+                    voxelize(crop.depth_mm, crop.intrinsics, box, input_side=self._input_side)
+                    for crop, box in zip(crops, boxes, strict=True)
+                ]
+            )  # (B, S, S, S)
+        with _timed(stage_s, "forward"):
+            peaks = self._backend.peaks(occupancy)  # of (B, K) heatmaps
+        with _timed(stage_s, "peak"):
+            xyz_cell = peak_coordinates(peaks, decode)  # (B, K, 3)
+            confidence = np.clip(peaks.height, 0, 1).astype(np.float64)  # (B, K)
+            answers = tuple(
+                MemberAnswer(
+                    keypoints_mm=camera_from_heatmap(
+                        xyz_cell[b],
+                        box,
+                        heatmap_side=self._input_side // 2,
+                        cell_offset=self._cell_offset,
+                    ),
+                    confidence=confidence[b],
+                    refined_point_mm=box.center_mm,
+                    occupied_vox=int(occupancy[b].sum(dtype=np.int64)),
+                )
+                for b, box in enumerate(boxes)
+            )
+        return MemberBatch(answers=answers, stage_s=stage_s)
+
+    def _refine(self, crops: Sequence[TargetCrop]) -> FloatArray:
+        """Return (B, 3) refined points; one pass never moves farther than half the cube."""
+        centers_mm: FloatArray = np.stack([crop.reference_point_mm for crop in crops])
+        for _ in range(self._refiner_passes):
+            views = np.stack(
+                [
+                    refiner_crop(
+                        crop.depth_mm, crop.intrinsics, center, side_mm=self._refiner_side_mm
+                    )
+                    for crop, center in zip(crops, centers_mm, strict=True)
+                ]
+            )  # (B, 128, 128)
+            offsets = np.clip(self._backend.offsets(views), -1, 1)  # (B, 3), in half edges
+            centers_mm = centers_mm + offsets * self._refiner_side_mm / 2
+            centers_mm[:, 2] = np.maximum(centers_mm[:, 2], _NEAREST_MM)
+        return centers_mm
+
+
+def reach_mm(*, side_mm: float, refiner_side_mm: float, refiner_passes: int) -> float:
+    """Return how far from the first reference point a reading can matter, along each axis."""
+    moves = refiner_passes * refiner_side_mm / 2
+    last_view = max(side_mm, refiner_side_mm) / 2
+    return moves + last_view
+
+
+@contextmanager
+def _timed(stage_s: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    stage_s[stage] += time.perf_counter() - start
+
+
+def load_member(version: ModelVersion, epoch: int, *, backend: BackendName) -> Member:
+    """Load one epoch checkpoint of a model version onto a backend.
+
+    Args:
+        version: the model version.
+        epoch: which checkpoint.
+        backend: `openvino` (CPU, bf16), `torch` (CPU, float32: the reference), `cuda` (bf16).
+
+    Raises:
+        UnknownModelError: the version has no such epoch.
+        InvalidModelError: the checkpoint is broken.
+    """
+    manifest = version.manifest
+    v2v, refiner = version.load_epoch(epoch)
+    return Member(
+        epoch=epoch,
+        backend=_backend(v2v, refiner, manifest.input_side, backend),
+        input_side=manifest.input_side,
+        refiner_side_mm=manifest.refiner.side_mm,
+        refiner_passes=manifest.refiner.passes,
+        cell_offset=manifest.conventions.label.cell_offset,
+    )
+
+
+def best_backend() -> BackendName:
+    """Return what runs fastest here: CUDA, else OpenVINO if installed, else PyTorch."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "openvino" if importlib.util.find_spec("openvino") else "torch"
+
+
+def _backend(v2v: V2VNet, refiner: Refiner, input_side: int, name: BackendName) -> Backend:
+    if name == "openvino":
+        from v2vpose.backends.openvino_backend import OpenVINOBackend  # noqa: PLC0415  # an extra
+
+        return OpenVINOBackend(v2v, refiner, input_side=input_side)
+    if name == "cuda":
+        return TorchBackend(v2v, refiner, device="cuda", dtype=torch.bfloat16)
+    return TorchBackend(v2v, refiner)
