@@ -1,5 +1,6 @@
 """OpenVINO: the default on a CPU, bf16 where the processor has it (extra `cpu`)."""
 
+import warnings
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -56,7 +57,9 @@ def _compiled(
     net: nn.Module, example: torch.Tensor, precision: Precision, threads: int
 ) -> ov.CompiledModel:
     """Convert a net with a free batch size and compile it for the CPU."""
-    model = ov.convert_model(net.eval(), example_input=example)
+    with warnings.catch_warnings():  # OpenVINO still traces, which torch calls deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = ov.convert_model(net.eval(), example_input=example)
     model.reshape([-1, *example.shape[1:]])
     return ov.Core().compile_model(
         model,

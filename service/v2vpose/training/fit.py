@@ -179,6 +179,7 @@ def _blocks(stream: BlockStream, loaders: int) -> Iterator[Block]:
             num_workers=loaders,
             multiprocessing_context="spawn" if loaders else None,
             prefetch_factor=4 if loaders else None,
+            generator=torch.Generator(),  # its own: the nets' draws go on as if never stopped
         )
     )
 

@@ -65,6 +65,7 @@ COMPACT_HAND = Recipe(
     optimiser="adam",
     learning_rate=1e-3,
     decay_from=0.4,
+    epochs=8,
     steps_per_epoch=800,
     scale=(0.9, 1.1),
     translation_vox=12.0,

@@ -1,0 +1,71 @@
+"""Small model versions with random weights, written by the store's own writer."""
+
+from pathlib import Path
+
+import torch
+
+from v2vpose.model_store import (
+    Conventions,
+    Keypoint,
+    Manifest,
+    ModelStore,
+    ModelVersion,
+    RefinerRecord,
+    Subject,
+    write_detector,
+    write_epoch,
+    write_manifest,
+)
+from v2vpose.nets import CentreDetector, Refiner, build_v2v
+from v2vpose.values import Decode, Handedness
+
+NUM_KEYPOINTS = 5
+INPUT_SIDE = 16
+WIDTH = 2
+
+
+def write_tiny_store(
+    root: Path,
+    *,
+    model: str = "hand",
+    version: str = "1",
+    epochs: int = 3,
+    with_detector: bool = False,
+    conventions: Conventions = Conventions(),  # noqa: B008  # frozen
+) -> ModelVersion:
+    """Write one version of random weights and open it."""
+    torch.manual_seed(int(version))
+    directory = root / model / version
+    records = []
+    for epoch in range(1, epochs + 1):
+        v2v = build_v2v(NUM_KEYPOINTS, width=WIDTH)
+        for parameter in v2v.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.kaiming_normal_(parameter)
+        records.append(
+            write_epoch(directory, epoch, v2v=v2v, refiner=Refiner(), conventions=conventions)
+        )
+    detector = write_detector(directory, CentreDetector()) if with_detector else None
+    write_manifest(
+        directory,
+        Manifest(
+            model=model,
+            version=version,
+            description="random weights for tests",
+            subject=Subject.HAND,
+            handedness=Handedness.RIGHT,
+            keypoints=[Keypoint(name=f"k{i}", meaning="nowhere") for i in range(NUM_KEYPOINTS)],
+            skeleton=[(0, i) for i in range(1, NUM_KEYPOINTS)],
+            input_side=INPUT_SIDE,
+            width=WIDTH,
+            side_mm=250,
+            near_mm=100,
+            far_mm=1500,
+            refiner=RefinerRecord(side_mm=300, passes=1),
+            conventions=conventions,
+            decode=Decode.ARGMAX,
+            epochs=records,
+            detector=detector,
+        ),
+    )
+    return ModelStore(root).open(model, version)
