@@ -50,7 +50,7 @@ def member(backend: HandMadeBackend, *, passes: int = 1, cell_offset: float = 0.
 
 
 def test_a_peak_between_cells_comes_back_as_its_point_in_millimetres():
-    point_mm = CENTER_MM + [31.0, -47.0, 12.0]
+    point_mm = CENTER_MM + np.array([31.0, -47.0, 12.0])
     cell = heatmap_from_camera(point_mm, CubicBox(CENTER_MM, 250), heatmap_side=44)
     (answer,) = (
         member(HandMadeBackend(cell))

@@ -1,6 +1,7 @@
 import csv
 from dataclasses import replace
 
+import pytest
 import torch
 
 from tests.training.conftest import ball_frame
@@ -33,17 +34,12 @@ def test_losses_fall_and_every_epoch_is_handed_over(tiny, tmp_path):
 def test_a_run_that_stopped_goes_on_as_if_it_had_not(tiny, tmp_path):
     whole, _, _ = run_fit(tiny, tmp_path / "whole")
 
-    class Killed(Exception):
-        pass
-
-    def die(epoch, _):
-        raise Killed
+    def die(*_):
+        raise KeyboardInterrupt
 
     held = held_out(ball_frame, tiny, count=4)
-    try:
+    with pytest.raises(KeyboardInterrupt):
         fit(ball_frame, held, tiny, tmp_path / "part", num_keypoints=3, on_epoch=die, loaders=0)
-    except Killed:
-        pass
     resumed, epochs, _ = run_fit(tiny, tmp_path / "part")
     assert epochs == [2]
     for name, trainee in whole.named().items():

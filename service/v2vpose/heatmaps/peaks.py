@@ -5,7 +5,8 @@ around it. The paper takes the cell itself (section 4), which costs 2.7 mm on av
 cube of 44 cells even for a perfect heatmap. The refinement fits a Gaussian to the patch: for each
 axis, the three middle cells of the patch summed over the other two axes, whose logarithm is a
 parabola when the heatmap is equation 1; its vertex is the answer. It is exact for a perfect
-heatmap and never moves a peak by more than one cell.
+heatmap and never moves a peak by more than one cell. Along an axis on which a neighbour is missing
+(the outermost cells) or holds nothing, it stays at the cell.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from v2vpose.values import Decode, FloatArray
 
 PATCH_SIDE: Final = 5
 _REACH: Final = PATCH_SIDE // 2
-_FLOOR: Final = 1e-6  # of a marginal's sum; keeps the logarithm of an empty side finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ def _subvoxel_offset(patch: FloatArray) -> FloatArray:
     for axis in (-1, -2, -3):  # x, y, z
         others = tuple(a for a in (-1, -2, -3) if a != axis)
         profile = positive.sum(axis=others)[..., _REACH - 1 : _REACH + 2]  # (..., 3)
-        total = profile.sum(axis=-1, keepdims=True)
-        logs = np.log(np.maximum(profile, _FLOOR * np.where(total > 0, total, 1)))
+        known = (profile > 0).all(axis=-1, keepdims=True)
+        logs = np.log(np.where(known, profile, 1))  # flat where not known, so the peak stays
         before, at, after = logs[..., 0], logs[..., 1], logs[..., 2]
         curvature = 2 * at - before - after
         slope = after - before

@@ -1,0 +1,1 @@
+"""Labelled frames: data sets on disk, and generated ones."""
