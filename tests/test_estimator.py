@@ -35,16 +35,20 @@ def answer(keypoints_mm: FloatArray, occupied_vox: int = 10) -> MemberAnswer:
 
 
 class OneTarget:
-    """A detector that sees one hand at a cell of the output."""
+    """Localising nets that see one hand at a cell of the output."""
 
-    def __init__(self, *, score: float, label: int = 0) -> None:
-        self._score, self._label = score, label
+    def __init__(self, *, score: float, right: float = 1.0) -> None:
+        self._score, self._right = score, right
 
     def heat(self, image: np.ndarray) -> tuple[FloatArray, FloatArray]:
         rows, cols = (size // 4 for size in image.shape[1:])
-        heat = np.zeros((2, rows, cols))
-        heat[self._label, 15, 21] = self._score
+        heat = np.zeros((rows, cols))
+        heat[15, 21] = self._score
         return heat, np.full((rows, cols), 0.48)
+
+    def right_probability(self, crop: np.ndarray) -> float:
+        assert crop.shape == (128, 128)
+        return self._right
 
 
 def test_the_pose_is_the_mean_of_the_epoch_checkpoints(estimator):
@@ -89,31 +93,34 @@ def test_without_a_detector_the_target_is_found_by_threshold(estimator):
     assert pose.handedness == (Handedness.RIGHT, 0.5)
 
 
-def test_a_detector_gives_point_score_and_hand(version):
-    target = Localiser(version.manifest, OneTarget(score=0.8, label=1)).locate(FRAME, Options())
+def test_the_nets_give_point_score_and_hand(version):
+    localiser = Localiser(version.manifest, OneTarget(score=0.8, right=0.25))
+    target = localiser.locate(FRAME, Options())
     assert target.reference_point.found_by is FoundBy.DETECTOR
     assert target.reference_point.score == 0.8
     np.testing.assert_allclose(target.reference_point.xyz_mm[2], 480)
-    assert target.handedness == (Handedness.LEFT, 1.0)
+    assert target.handedness == (Handedness.LEFT, 0.75)
     assert target.is_mirrored
 
 
-def test_a_caller_who_knows_the_hand_overrules_the_detector(version):
+def test_a_caller_who_knows_the_hand_overrules_the_net(version):
     options = Options(handedness=Handedness.RIGHT)
-    target = Localiser(version.manifest, OneTarget(score=0.8, label=1)).locate(FRAME, options)
+    target = Localiser(version.manifest, OneTarget(score=0.8, right=0)).locate(FRAME, options)
     assert target.handedness == (Handedness.RIGHT, 1.0)
     assert not target.is_mirrored
 
 
-def test_a_hinted_target_still_gets_its_hand_from_the_detector(version):
-    localiser = Localiser(version.manifest, OneTarget(score=0.8, label=1))
+def test_a_hinted_target_still_gets_its_hand_from_the_net(version):
+    localiser = Localiser(version.manifest, OneTarget(score=0.8, right=0))
     target = localiser.locate(FRAME, Options(hint=AT_BALL))
     assert target.reference_point.found_by is FoundBy.HINT
     assert target.handedness == (Handedness.LEFT, 1.0)
 
 
 def test_a_weak_detection_is_nothing_to_estimate(version):
-    with pytest.raises(NothingToEstimateError, match="no hand in view"):
+    with pytest.raises(
+        NothingToEstimateError, match=r"no hand in view: the best detection scored 0\.10, need 0\.2"
+    ):
         Localiser(version.manifest, OneTarget(score=0.1)).locate(FRAME, Options())
 
 

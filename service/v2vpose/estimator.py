@@ -11,14 +11,14 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from v2vpose.backends import DetectorBackend, TorchDetector
+from v2vpose.backends import LocaliserBackend, TorchLocaliser
 from v2vpose.errors import InvalidFieldError, NothingToEstimateError, UnknownModelError
 from v2vpose.geometry.camera import mirrored, mirrored_points, pixel_from_camera
 from v2vpose.localise import (
-    Detection,
     detections,
     detector_image,
     first_reference_point,
+    refiner_crop,
     target_crop,
 )
 from v2vpose.member import BackendName, Member, best_backend, load_member, reach_mm
@@ -88,18 +88,25 @@ class Target:
 
 
 class Localiser:
-    """Finds the target of a frame.
+    """Finds the target of a frame, and which hand it is.
 
     Args:
         manifest: of the model version.
-        detector: finds targets on the whole depth map; None = threshold and centre of mass.
+        backend: runs the version's localising nets; None = threshold and centre of mass, and the
+            hand that the model knows.
     """
 
-    def __init__(self, manifest: Manifest, detector: DetectorBackend | None) -> None:
+    def __init__(self, manifest: Manifest, backend: LocaliserBackend | None) -> None:
         self._manifest = manifest
-        self._detector = detector
+        self._backend = backend
 
-    def locate(self, frame: DepthFrame, options: Options) -> Target:
+    @classmethod
+    def load(cls, version: ModelVersion) -> Self:
+        """Load the localising nets of a version, if it has any."""
+        nets = version.load_localiser()
+        return cls(version.manifest, None if nets is None else TorchLocaliser(*nets))
+
+    def locate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Target:
         """Return the target.
 
         Raises:
@@ -112,10 +119,8 @@ class Localiser:
         side_mm = manifest.side_mm if options.side_mm is None else options.side_mm
         if not side_mm > 0:
             raise InvalidFieldError(f"side_mm must be > 0, got {side_mm}")
-        point, found_hand = self._first_reference_point(frame, options.hint, side_mm)
-        handedness = found_hand
-        if options.handedness is not None and manifest.handedness is not None:
-            handedness = (options.handedness, 1.0)
+        point = self._first_reference_point(frame, options.hint, side_mm)
+        handedness = self._handedness(frame, point, options.handedness)
         is_mirrored = handedness is not None and handedness[0] is not manifest.handedness
         seen, seen_point_mm = frame, point.xyz_mm
         if is_mirrored:
@@ -136,45 +141,53 @@ class Localiser:
 
     def _first_reference_point(
         self, frame: DepthFrame, hint: Hint, side_mm: float
-    ) -> tuple[ReferencePoint, tuple[Handedness, float] | None]:
-        """Detector first; threshold and centre of mass for a given range, or without a detector."""
+    ) -> ReferencePoint:
+        """Ask the detector; with a hint or without a detector, threshold and centre of mass."""
         manifest = self._manifest
-        known = manifest.handedness
-        unsure = None if known is None else (known, _UNKNOWN_SCORE)
-        found: Sequence[Detection] = ()
-        if self._detector is not None:
-            heat, depth_m = self._detector.heat(detector_image(frame))
-            found = detections(heat, depth_m, frame, min_score=MIN_SCORE)
-        if hint == NO_HINT and self._detector is not None:
-            if not found:
-                raise NothingToEstimateError(
-                    f"no {manifest.subject} in view: no detection scored {MIN_SCORE} or more"
-                )
-            best = found[0]
-            return ReferencePoint(best.xyz_mm, FoundBy.DETECTOR, best.score), best.handedness
-        point = first_reference_point(
-            frame, hint, side_mm=side_mm, near_mm=manifest.near_mm, far_mm=manifest.far_mm
+        if self._backend is None or hint != NO_HINT:
+            return first_reference_point(
+                frame, hint, side_mm=side_mm, near_mm=manifest.near_mm, far_mm=manifest.far_mm
+            )
+        heat, depth_m = self._backend.heat(detector_image(frame))
+        found = detections(heat, depth_m, frame, min_score=MIN_SCORE)
+        if not found:
+            raise NothingToEstimateError(
+                f"no {manifest.subject} in view: the best detection scored {heat.max():.2f}, "
+                f"need {MIN_SCORE}"
+            )
+        return ReferencePoint(found[0].xyz_mm, FoundBy.DETECTOR, found[0].score)
+
+    def _handedness(
+        self, frame: DepthFrame, point: ReferencePoint, given: Handedness | None
+    ) -> tuple[Handedness, float] | None:
+        """Return label and score: the caller's, the classifier's, or the one the model knows."""
+        known = self._manifest.handedness
+        if known is None:
+            return None
+        if given is not None:
+            return given, 1.0
+        if self._backend is None:
+            return known, _UNKNOWN_SCORE
+        crop = refiner_crop(
+            frame.depth_mm,
+            frame.intrinsics,
+            point.xyz_mm,
+            side_mm=self._manifest.refiner.side_mm,
         )
-        near = [d for d in found if np.linalg.norm(d.xyz_mm - point.xyz_mm) < side_mm / 2]
-        return point, near[0].handedness if near else unsure
+        right = self._backend.right_probability(crop)
+        return (Handedness.RIGHT, right) if right >= 0.5 else (Handedness.LEFT, 1 - right)
 
 
 class Estimator:
     """One model version in one process.
 
     Args:
-        manifest: of the model version.
+        localiser: finds the target.
         members: its epoch checkpoints.
-        detector: finds targets on the whole depth map, if the version has one.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        members: Sequence[Member],
-        detector: DetectorBackend | None = None,
-    ) -> None:
-        self._localiser = Localiser(manifest, detector)
+    def __init__(self, localiser: Localiser, members: Sequence[Member]) -> None:
+        self._localiser = localiser
         self._members = {member.epoch: member for member in members}
 
     @classmethod
@@ -182,7 +195,7 @@ class Estimator:
         """Load every epoch checkpoint of a version; backend None = the fastest here."""
         name = backend or best_backend()
         members = [load_member(version, e, backend=name) for e in version.manifest.epoch_numbers]
-        return cls(version.manifest, members, load_detector(version))
+        return cls(Localiser.load(version), members)
 
     def estimate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Pose:
         """Estimate the pose of the best target in the frame.
@@ -198,12 +211,6 @@ class Estimator:
             for epoch in target.epochs
         }
         return mean_pose(frame, target, answers)
-
-
-def load_detector(version: ModelVersion) -> DetectorBackend | None:
-    """Load the version's detector, if it has one."""
-    detector = version.load_detector()
-    return None if detector is None else TorchDetector(detector)
 
 
 def chosen_epochs(manifest: Manifest, epochs: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ def test_means_by_keypoint_and_over_all():
     truth = np.zeros((2, 2, 3))
     found = np.array([[[3, 4, 0], [0, 0, 1]], [[0, 0, 15], [0, 0, 3]]], dtype=np.float64)
     result = report(found, truth)
-    assert result.per_keypoint_mm == (10, 2)
+    np.testing.assert_allclose(result.per_keypoint_mm, [10, 2])
     assert result.mean_mm == 6
     assert result.median_mm == 4
     assert result.frames == 2

@@ -7,13 +7,13 @@ from tests.frames import CAMERA, sphere_frame
 from v2vpose.geometry.camera import pixel_from_camera
 from v2vpose.localise import detections, detector_image
 from v2vpose.localise.detector import cell_from_pixel, pixel_from_cell
-from v2vpose.values import DepthFrame, Handedness, Intrinsics
+from v2vpose.values import DepthFrame, Intrinsics
 
 
-def heat_at(cells: list[tuple[int, int, int, float]]) -> np.ndarray:
-    heat = np.zeros((2, 32, 40))
-    for label, row, col, score in cells:
-        heat[label, row, col] = score
+def heat_at(cells: list[tuple[int, int, float]]) -> np.ndarray:
+    heat = np.zeros((32, 40))
+    for row, col, score in cells:
+        heat[row, col] = score
     return heat
 
 
@@ -49,31 +49,29 @@ def test_the_middle_of_the_first_cell_is_the_middle_of_its_pixels():
 
 def test_a_peak_comes_back_as_the_point_it_stands_for():
     frame = sphere_frame((0, 0, 500), hw=(240, 320))
-    found = detections(heat_at([(0, 12, 20, 0.9)]), np.full((32, 40), 0.5), frame, min_score=0.2)
+    found = detections(heat_at([(12, 20, 0.9)]), np.full((32, 40), 0.5), frame, min_score=0.2)
     assert len(found) == 1
     np.testing.assert_allclose(found[0].xyz_mm[2], 500)
     uv = pixel_from_camera(found[0].xyz_mm, CAMERA)
     np.testing.assert_allclose(uv, pixel_from_cell(np.array([20.0, 12.0]), (240, 320)))
     assert found[0].score == 0.9
-    assert found[0].handedness == (Handedness.RIGHT, 1.0)
 
 
 def test_targets_come_best_first_and_weak_ones_not_at_all():
-    heat = heat_at([(0, 5, 5, 0.4), (1, 20, 30, 0.8), (1, 28, 3, 0.1)])
+    heat = heat_at([(5, 5, 0.4), (20, 30, 0.8), (28, 3, 0.1)])
     found = detections(heat, np.full((32, 40), 0.5), sphere_frame((0, 0, 500)), min_score=0.2)
     assert [d.score for d in found] == [0.8, 0.4]
-    assert [d.handedness[0] for d in found] == [Handedness.LEFT, Handedness.RIGHT]
 
 
-def test_a_hand_that_looks_like_both_has_a_share_near_one_half():
-    heat = heat_at([(0, 5, 5, 0.50), (1, 5, 5, 0.45)])
-    (found,) = detections(heat, np.full((32, 40), 0.5), sphere_frame((0, 0, 500)), min_score=0.2)
-    label, share = found.handedness
-    assert label is Handedness.RIGHT
-    np.testing.assert_allclose(share, 0.5 / 0.95)
+def test_a_peak_between_two_cells_lies_between_them():
+    heat = heat_at([(12, 20, 0.6), (12, 21, 0.6)])
+    frame = sphere_frame((0, 0, 500))
+    (found,) = detections(heat, np.full((32, 40), 0.5), frame, min_score=0.2)
+    uv = pixel_from_camera(found.xyz_mm, CAMERA)
+    np.testing.assert_allclose(uv, pixel_from_cell(np.array([20.5, 12.0]), (240, 320)))
 
 
 def test_peaks_at_the_border_are_read_too():
-    heat = heat_at([(0, 31, 39, 0.9), (1, 0, 0, 0.7)])
+    heat = heat_at([(31, 39, 0.9), (0, 0, 0.7)])
     found = detections(heat, np.full((32, 40), 0.5), sphere_frame((0, 0, 500)), min_score=0.2)
     assert len(found) == 2

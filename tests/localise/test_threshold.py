@@ -63,7 +63,7 @@ def test_an_empty_frame_is_refused_with_the_counts():
 
 def test_metres_sent_as_millimetres_are_refused_with_a_pointer_to_the_unit():
     frame = sphere_frame(BALL_MM, wall_mm=1200)
-    metres = DepthFrame(frame.depth_mm / 1000, CAMERA)
+    metres = DepthFrame(frame.depth_mm / np.float32(1000), CAMERA)
     with pytest.raises(NothingToEstimateError, match="check depth_unit_mm"):
         find(metres)
 

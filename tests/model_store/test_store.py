@@ -11,7 +11,7 @@ from v2vpose.model_store import Conventions, LabelConvention, ModelStore, sha256
 
 @pytest.fixture
 def version(tmp_path):
-    return write_tiny_store(tmp_path, with_detector=True)
+    return write_tiny_store(tmp_path, with_localiser=True)
 
 
 def edit_manifest(version, edit):

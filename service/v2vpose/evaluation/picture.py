@@ -238,9 +238,7 @@ def _plot_from_camera(points_mm: FloatArray) -> FloatArray:
     return np.stack([points_mm[:, 0], points_mm[:, 2], -points_mm[:, 1]], axis=-1)
 
 
-def _cloud(
-    frame: DepthFrame, window: tuple[int, int, int, int], drawn: DrawnPose
-) -> FloatArray:
+def _cloud(frame: DepthFrame, window: tuple[int, int, int, int], drawn: DrawnPose) -> FloatArray:
     """Return (N, 3) readings inside the cubic box, thinned evenly."""
     u0, v0, u1, v1 = window
     rows, cols = np.nonzero(frame.depth_mm[v0:v1, u0:u1])

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from v2vpose.geometry.camera import camera_from_pixel
-from v2vpose.values import DepthFrame, FloatArray, Handedness
+from v2vpose.values import DepthFrame, FloatArray
 
 LONG_SIDE_PX: Final = 160
 STEP_PX: Final = 16  # the image's sides are padded to multiples of this
 STRIDE_PX: Final = 4  # of the net's output
-CLASSES: Final = (Handedness.RIGHT, Handedness.LEFT)
 _WINDOW: Final = 2  # cells around a peak in which no second one is taken
 
 
@@ -29,12 +28,10 @@ class Detection:
     Attributes:
         xyz_mm: (3,) its centre in the camera frame.
         score: 0..1, that there is a target at all.
-        handedness: the likelier hand, and its share of the two scores, 0.5..1.
     """
 
     xyz_mm: FloatArray
     score: float
-    handedness: tuple[Handedness, float]
 
 
 def sampling_step(hw: tuple[int, int]) -> float:
@@ -62,20 +59,20 @@ def detections(
     """Read the net's answer, best target first.
 
     Args:
-        heat: (2, h, w) scores 0..1 of a right and of a left hand's centre.
+        heat: (h, w) scores 0..1 of a target's centre.
         depth_m: (h, w) depth of the centre in metres.
         frame: the depth map that the image was made of.
         min_score: > 0; weaker peaks are not targets.
     """
-    best = heat.max(axis=0)  # (h, w)
     found: list[Detection] = []
-    remaining = best.copy()
+    remaining = heat.copy()
     while True:
-        row, col = divmod(int(remaining.argmax()), best.shape[1])
+        row, col = divmod(int(remaining.argmax()), heat.shape[1])
         if remaining[row, col] < min_score:
             return found
-        window = (_around(row, best.shape[0]), _around(col, best.shape[1]))
-        found.append(_detection(heat, depth_m, frame, row, col, window))
+        window = (_around(row, heat.shape[0]), _around(col, heat.shape[1]))
+        xyz_mm = _centre(heat[window], depth_m[window], frame, window)
+        found.append(Detection(xyz_mm, float(heat[row, col])))
         remaining[window] = 0
 
 
@@ -92,24 +89,15 @@ def pixel_from_cell(uv_cell: FloatArray, hw: tuple[int, int]) -> FloatArray:
     return uv_px
 
 
-def _detection(
-    heat: FloatArray,
-    depth_m: FloatArray,
-    frame: DepthFrame,
-    row: int,
-    col: int,
-    window: tuple[slice, slice],
-) -> Detection:
-    weights = heat.max(axis=0)[window]
+def _centre(
+    weights: FloatArray, depth_m: FloatArray, frame: DepthFrame, window: tuple[slice, slice]
+) -> FloatArray:
+    """Return the (3,) camera point of a peak, weighted over the cells around it."""
     rows, cols = np.mgrid[window]
     total = weights.sum()
     uv_cell = np.array([(weights * cols).sum(), (weights * rows).sum()]) / total
-    z_mm = np.array(float((weights * depth_m[window]).sum() / total) * 1000)
-    xyz_mm = camera_from_pixel(pixel_from_cell(uv_cell, frame.hw), z_mm, frame.intrinsics)
-    by_class = heat[(slice(None), *window)].sum(axis=(1, 2))  # (2,)
-    label = int(by_class.argmax())
-    share = float(by_class[label] / by_class.sum())
-    return Detection(xyz_mm, float(heat[:, row, col].max()), (CLASSES[label], share))
+    z_mm = np.array(float((weights * depth_m).sum() / total) * 1000)
+    return camera_from_pixel(pixel_from_cell(uv_cell, frame.hw), z_mm, frame.intrinsics)
 
 
 def _around(index: int, size: int) -> slice:

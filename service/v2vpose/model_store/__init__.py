@@ -11,7 +11,7 @@ from v2vpose.model_store.manifest import (
     Subject,
 )
 from v2vpose.model_store.store import ModelStore, ModelVersion
-from v2vpose.model_store.write import sha256_of, write_detector, write_epoch, write_manifest
+from v2vpose.model_store.write import sha256_of, write_epoch, write_localiser, write_manifest
 
 __all__ = [
     "Conventions",
@@ -25,7 +25,7 @@ __all__ = [
     "RefinerRecord",
     "Subject",
     "sha256_of",
-    "write_detector",
     "write_epoch",
+    "write_localiser",
     "write_manifest",
 ]

@@ -100,7 +100,8 @@ class Manifest(_Strict):
     decode: Decode
     """The decoding this version was validated with."""
     epochs: Annotated[list[EpochRecord], Field(min_length=1)]
-    detector: FileRecord | None = None
+    localiser: FileRecord | None = None
+    """The nets that find the first reference point and the hand; None: depth threshold."""
     training: dict[str, Any] = Field(default_factory=dict)
     figures: dict[str, Any] = Field(default_factory=dict)
 

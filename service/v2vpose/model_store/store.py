@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from v2vpose.errors import InvalidModelError, UnknownModelError
 from v2vpose.model_store.manifest import EpochRecord, FileRecord, Manifest
-from v2vpose.nets import CentreDetector, Refiner, V2VNet, build_v2v
+from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet, build_v2v
 
 MANIFEST_FILE = "manifest.json"
 V2V_PREFIX = "v2v."
 REFINER_PREFIX = "refiner."
+DETECTOR_PREFIX = "detector."
+HANDEDNESS_PREFIX = "handedness."
 CONVENTIONS_KEY = "conventions"
 
 
@@ -49,19 +51,21 @@ class ModelVersion:
         _check_no_strangers(tensors, (V2V_PREFIX, REFINER_PREFIX), path)
         return v2v.eval(), refiner.eval()
 
-    def load_detector(self) -> CentreDetector | None:
-        """Load the detector of first reference points, if the version has one.
+    def load_localiser(self) -> tuple[CentreDetector, HandednessNet] | None:
+        """Load the nets that find the first reference point and the hand, if there are any.
 
         Raises:
             InvalidModelError: file missing, wrong checksum or shape.
         """
-        if self.manifest.detector is None:
+        if self.manifest.localiser is None:
             return None
-        path, content = self._read(self.manifest.detector)
+        path, content = self._read(self.manifest.localiser)
         tensors = _tensors(path, content)
-        detector = CentreDetector()
-        _fill(detector, "", tensors, path)
-        return detector.eval()
+        detector, handedness = CentreDetector(), HandednessNet()
+        _fill(detector, DETECTOR_PREFIX, tensors, path)
+        _fill(handedness, HANDEDNESS_PREFIX, tensors, path)
+        _check_no_strangers(tensors, (DETECTOR_PREFIX, HANDEDNESS_PREFIX), path)
+        return detector.eval(), handedness.eval()
 
     def check(self) -> None:
         """Load everything once.
@@ -71,7 +75,7 @@ class ModelVersion:
         """
         for epoch in self.manifest.epoch_numbers:
             self.load_epoch(epoch)
-        self.load_detector()
+        self.load_localiser()
 
     def _record(self, epoch: int) -> EpochRecord:
         for record in self.manifest.epochs:

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from v2vpose.model_store.manifest import Conventions, EpochRecord, FileRecord, Manifest
 from v2vpose.model_store.store import (
     CONVENTIONS_KEY,
+    DETECTOR_PREFIX,
+    HANDEDNESS_PREFIX,
     MANIFEST_FILE,
     REFINER_PREFIX,
     V2V_PREFIX,
 )
-from v2vpose.nets import CentreDetector, Refiner, V2VNet
+from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet
 
 
 def write_epoch(
@@ -31,10 +33,13 @@ def write_epoch(
     return EpochRecord(epoch=epoch, file=file, sha256=_write(directory / file, tensors, metadata))
 
 
-def write_detector(directory: Path, detector: CentreDetector) -> FileRecord:
-    """Write `detector.safetensors`, half precision, and return its manifest entry."""
-    file = "detector.safetensors"
-    return FileRecord(file=file, sha256=_write(directory / file, _half("", detector), {}))
+def write_localiser(
+    directory: Path, *, detector: CentreDetector, handedness: HandednessNet
+) -> FileRecord:
+    """Write `localiser.safetensors`, half precision, and return its manifest entry."""
+    tensors = _half(DETECTOR_PREFIX, detector) | _half(HANDEDNESS_PREFIX, handedness)
+    file = "localiser.safetensors"
+    return FileRecord(file=file, sha256=_write(directory / file, tensors, {}))
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> Path:

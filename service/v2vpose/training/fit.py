@@ -20,7 +20,13 @@ from v2vpose.member import Member, reach_mm
 from v2vpose.training.recipe import Recipe
 from v2vpose.training.samples import Block, bbox_midpoint
 from v2vpose.training.stream import BlockStream
-from v2vpose.training.trainees import DetectorTrainee, RefinerTrainee, Trainee, V2VTrainee
+from v2vpose.training.trainees import (
+    DetectorTrainee,
+    HandednessTrainee,
+    RefinerTrainee,
+    Trainee,
+    V2VTrainee,
+)
 from v2vpose.values import (
     Decode,
     DepthFrame,
@@ -33,22 +39,28 @@ from v2vpose.values import (
 STATE_FILE = "state.pt"
 LOG_FILE = "log.csv"
 _LOG_FIELDS = (
-    "step", "epoch", "v2v_loss", "refiner_loss", "detector_loss",
+    "step", "epoch", "v2v_loss", "refiner_loss", "detector_loss", "handedness_loss",
     "argmax_mm", "subvoxel_mm", "refined_mm", "seconds", "waited_share",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Trainees:
-    """The three nets in training."""
+    """The nets in training."""
 
     v2v: V2VTrainee
     refiner: RefinerTrainee
     detector: DetectorTrainee
+    handedness: HandednessTrainee
 
     def named(self) -> dict[str, Trainee]:
         """Return them by name."""
-        return {"v2v": self.v2v, "refiner": self.refiner, "detector": self.detector}
+        return {
+            "v2v": self.v2v,
+            "refiner": self.refiner,
+            "detector": self.detector,
+            "handedness": self.handedness,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ def fit(
     on_epoch: Callable[[int, Trainees], None],
     loaders: int = 1,
 ) -> Trainees:
-    """Train the three nets; continue where `run` stopped.
+    """Train the nets; continue where `run` stopped.
 
     Args:
         frame: the training set, labelled frame by index, without end.
@@ -88,7 +100,10 @@ def fit(
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     trainees = Trainees(
-        V2VTrainee(recipe, num_keypoints), RefinerTrainee(recipe), DetectorTrainee(recipe)
+        V2VTrainee(recipe, num_keypoints),
+        RefinerTrainee(recipe),
+        DetectorTrainee(recipe),
+        HandednessTrainee(recipe),
     )
     done = _resume(run / STATE_FILE, trainees)  # blocks
     steps_per_block = recipe.block // recipe.batch

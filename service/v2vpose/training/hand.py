@@ -20,8 +20,8 @@ from v2vpose.model_store import (
     RefinerRecord,
     Subject,
     sha256_of,
-    write_detector,
     write_epoch,
+    write_localiser,
     write_manifest,
 )
 from v2vpose.training.fit import Trainees, fit, held_out
@@ -54,7 +54,7 @@ def train_hand(recipe: Recipe, run: Path, *, loaders: int = 1) -> None:
             refiner=trainees.refiner.net,
             conventions=CONVENTIONS,
         )
-        write_detector(run, trainees.detector.net)
+        write_localiser(run, detector=trainees.detector.net, handedness=trainees.handedness.net)
 
     fit(
         SyntheticHands(split="train", seed=recipe.seed).frame,
@@ -102,7 +102,7 @@ def publish_hand(
     for epoch in epochs:
         file, sha256 = copied(f"epoch-{epoch:02d}.safetensors")
         records.append(EpochRecord(epoch=epoch, file=file, sha256=sha256))
-    file, sha256 = copied("detector.safetensors")
+    file, sha256 = copied("localiser.safetensors")
     manifest = Manifest(
         model=out.parent.name,
         version=out.name,
@@ -120,7 +120,7 @@ def publish_hand(
         conventions=CONVENTIONS,
         decode=decode,
         epochs=records,
-        detector=FileRecord(file=file, sha256=sha256),
+        localiser=FileRecord(file=file, sha256=sha256),
         training=training,
         figures=figures,
     )

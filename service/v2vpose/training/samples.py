@@ -16,7 +16,7 @@ from v2vpose.errors import NothingToEstimateError
 from v2vpose.geometry.camera import mirrored, mirrored_points, pixel_from_camera
 from v2vpose.geometry.cubic_box import CubicBox, voxel_from_camera
 from v2vpose.localise import detector_image, first_reference_point, refiner_crop
-from v2vpose.localise.detector import CLASSES, cell_from_pixel
+from v2vpose.localise.detector import cell_from_pixel
 from v2vpose.training.augment import random_similarity, voxelize_moved
 from v2vpose.training.recipe import Recipe
 from v2vpose.values import DepthFrame, FloatArray, Handedness, Hint, LabelledFrame
@@ -37,7 +37,6 @@ class Block:
         detector_image: (N, 3, H, W) float32.
         detector_centre: (N, 2) float32, u, v on the detector's output grid.
         detector_depth_m: (N,) float32.
-        detector_class: (N,) int64.
     """
 
     occupancy: Tensor
@@ -47,7 +46,6 @@ class Block:
     detector_image: Tensor
     detector_centre: Tensor
     detector_depth_m: Tensor
-    detector_class: Tensor
 
 
 def bbox_midpoint(keypoints_mm: FloatArray) -> FloatArray:
@@ -97,7 +95,6 @@ def _sample(
         "detector_image": image,
         "detector_centre": centre_cell.astype(np.float32),
         "detector_depth_m": np.array(depth_m, dtype=np.float32),
-        "detector_class": np.array(CLASSES.index(labelled.handedness)),
     }
 
 

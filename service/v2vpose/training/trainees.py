@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from v2vpose.heatmaps.gaussian import gaussian_heatmaps, sigma_cell
-from v2vpose.nets import CentreDetector, Refiner, V2VNet, build_v2v
+from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet, build_v2v
 from v2vpose.training.recipe import Recipe
 from v2vpose.training.samples import Block
 
@@ -90,15 +90,33 @@ class DetectorTrainee:
 
     def learn(self, block: Block, progress: float) -> float:
         """See `Trainee.learn`."""
-        _set_rate(self.optimiser, self._recipe.detector_learning_rate, progress, 0.3)
+        _set_rate(self.optimiser, self._recipe.localiser_learning_rate, progress, 0.3)
         self.net.train()
         logits, depth_m = self.net(block.detector_image)
-        near = _centre_heat(block.detector_centre, logits.shape[-2:])  # (N, h, w)
-        target = torch.zeros_like(logits)
-        target[torch.arange(len(target)), block.detector_class] = near
-        error_m = (depth_m[:, 0] - block.detector_depth_m[:, None, None]).abs()
-        depth_loss = (error_m * near).sum() / near.sum().clamp(min=1)
+        target = _centre_heat(block.detector_centre, logits.shape[-2:])  # (N, h, w)
+        error_m = (depth_m - block.detector_depth_m[:, None, None]).abs()
+        depth_loss = (error_m * target).sum() / target.sum().clamp(min=1)
         return _descend(self.optimiser, _focal_loss(logits, target) + 2 * depth_loss)
+
+
+class HandednessTrainee:
+    """The classifier: the refiner's crops, every other one mirrored into a left hand."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.net = HandednessNet()
+        self._recipe = recipe
+        self.optimiser = torch.optim.Adam(self.net.parameters())
+
+    def learn(self, block: Block, progress: float) -> float:
+        """See `Trainee.learn`."""
+        _set_rate(self.optimiser, self._recipe.localiser_learning_rate, progress, 0.3)
+        self.net.train()
+        right = torch.arange(len(block.refiner_crop)) % 2 == 0
+        crops = torch.where(
+            right[:, None, None, None], block.refiner_crop, block.refiner_crop.flip(-1)
+        )
+        loss = nn.functional.binary_cross_entropy_with_logits(self.net(crops), right.float())
+        return _descend(self.optimiser, loss)
 
 
 def _centre_heat(centre_cell: Tensor, hw: torch.Size) -> Tensor:
