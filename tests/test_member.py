@@ -17,7 +17,9 @@ CENTER_MM = np.array([10.0, -20.0, 500.0])
 class HandMadeBackend:
     """Peaks where it is told to; offsets what it is told to."""
 
-    def __init__(self, xyz_cell: Sequence[float] | FloatArray, offset: Sequence[float] = (0, 0, 0)) -> None:
+    def __init__(
+        self, xyz_cell: Sequence[float] | FloatArray, offset: Sequence[float] = (0, 0, 0)
+    ) -> None:
         self._xyz_cell = np.array(xyz_cell)
         self._offset = np.array(offset, dtype=np.float64)
         self.seen: list[np.ndarray] = []

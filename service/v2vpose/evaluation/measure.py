@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from v2vpose.errors import NothingToEstimateError
-from v2vpose.estimator import Estimator, Options
+from v2vpose.estimator import DEFAULTS, Estimator, Options
 from v2vpose.evaluation.distance import distances_mm, report
 from v2vpose.values import Decode, FloatArray, LabelledFrame, Pose
 from v2vpose.values import DepthFrame as Frame
@@ -39,7 +39,9 @@ class Measured:
     unanswered: tuple[int, ...]
 
 
-def measure(estimator: Estimator, frames: Iterable[LabelledFrame], options: Options) -> Measured:
+def measure(
+    estimator: Estimator, frames: Iterable[LabelledFrame], options: Options = DEFAULTS
+) -> Measured:
     """Estimate every frame with both decodings."""
     truth, unanswered, poses = [], [], []
     for index, labelled in enumerate(frames):

@@ -3,9 +3,13 @@
 Not in the paper, whose data sets hold one hand each. It sees the refiner's crop; about 25 MMAC.
 """
 
+from typing import Final
+
 from torch import Tensor, nn
 
 from v2vpose.nets.blocks import ConvBlock
+
+HANDEDNESS_FEATURES: Final = 256
 
 
 class HandednessNet(nn.Module):
@@ -19,11 +23,13 @@ class HandednessNet(nn.Module):
             ConvBlock(32, 64, stride=2),  # (B, 64, 16, 16)
             ConvBlock(64, 64),
             ConvBlock(64, 96, stride=2),  # (B, 96, 8, 8)
-            ConvBlock(96, 96),
+            ConvBlock(96, 32),
+            nn.Flatten(),
+            nn.Linear(32 * 8 * 8, HANDEDNESS_FEATURES),
+            nn.ReLU(inplace=True),
         )
-        self.head = nn.Linear(96, 1)
+        self.head = nn.Linear(HANDEDNESS_FEATURES, 1)
 
     def forward(self, crop: Tensor) -> Tensor:
-        pooled = self.features(crop).amax(dim=(2, 3))  # (B, 1, 128, 128) -> (B, 96)
-        logit: Tensor = self.head(pooled)[:, 0]  # (B,)
+        logit: Tensor = self.head(self.features(crop))[:, 0]  # (B, 1, 128, 128) -> (B,)
         return logit

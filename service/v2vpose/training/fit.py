@@ -103,7 +103,7 @@ def fit(
         V2VTrainee(recipe, num_keypoints),
         RefinerTrainee(recipe),
         DetectorTrainee(recipe),
-        HandednessTrainee(recipe),
+        HandednessTrainee(recipe, num_keypoints),
     )
     done = _resume(run / STATE_FILE, trainees)  # blocks
     steps_per_block = recipe.block // recipe.batch

@@ -54,7 +54,9 @@ def train_hand(recipe: Recipe, run: Path, *, loaders: int = 1) -> None:
             refiner=trainees.refiner.net,
             conventions=CONVENTIONS,
         )
-        write_localiser(run, detector=trainees.detector.net, handedness=trainees.handedness.net)
+        write_localiser(
+            run, detector=trainees.detector.net, handedness=trainees.handedness.net.classifier
+        )
 
     fit(
         SyntheticHands(split="train", seed=recipe.seed).frame,
