@@ -12,11 +12,11 @@ from v2vpose.model_store import (
     ModelVersion,
     RefinerRecord,
     Subject,
+    write_detector,
     write_epoch,
-    write_localiser,
     write_manifest,
 )
-from v2vpose.nets import CentreDetector, HandednessNet, Refiner, build_v2v
+from v2vpose.nets import CentreDetector, Refiner, build_v2v
 from v2vpose.values import Decode, Handedness
 
 NUM_KEYPOINTS = 5
@@ -30,7 +30,7 @@ def write_tiny_store(
     model: str = "hand",
     version: str = "1",
     epochs: int = 3,
-    with_localiser: bool = False,
+    with_detector: bool = False,
     conventions: Conventions = Conventions(),  # noqa: B008  # frozen
 ) -> ModelVersion:
     """Write one version of random weights and open it."""
@@ -45,11 +45,7 @@ def write_tiny_store(
         records.append(
             write_epoch(directory, epoch, v2v=v2v, refiner=Refiner(), conventions=conventions)
         )
-    localiser = (
-        write_localiser(directory, detector=CentreDetector(), handedness=HandednessNet())
-        if with_localiser
-        else None
-    )
+    detector = write_detector(directory, CentreDetector()) if with_detector else None
     write_manifest(
         directory,
         Manifest(
@@ -69,7 +65,7 @@ def write_tiny_store(
             conventions=conventions,
             decode=Decode.ARGMAX,
             epochs=records,
-            localiser=localiser,
+            detector=detector,
         ),
     )
     return ModelStore(root).open(model, version)

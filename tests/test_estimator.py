@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -6,14 +8,17 @@ from tests.stores import NUM_KEYPOINTS, write_tiny_store
 from v2vpose.errors import InvalidFieldError, NothingToEstimateError, UnknownModelError
 from v2vpose.estimator import Estimator, Localiser, Options, mean_pose
 from v2vpose.geometry.camera import mirrored, mirrored_points
-from v2vpose.model_store import Manifest
+from v2vpose.member import Member, MemberBatch
+from v2vpose.model_store import HandednessJudge, Manifest
 from v2vpose.values import (
+    Decode,
     DepthFrame,
     FloatArray,
     FoundBy,
     Handedness,
     Hint,
     MemberAnswer,
+    TargetCrop,
 )
 
 FRAME = sphere_frame((30.0, 0.0, 500.0), wall_mm=900)
@@ -35,10 +40,10 @@ def answer(keypoints_mm: FloatArray, occupied_vox: int = 10) -> MemberAnswer:
 
 
 class OneTarget:
-    """Localising nets that see one hand at a cell of the output."""
+    """A detector that sees one hand at a cell of the output."""
 
-    def __init__(self, *, score: float, right: float = 1.0) -> None:
-        self._score, self._right = score, right
+    def __init__(self, *, score: float) -> None:
+        self._score = score
 
     def heat(self, image: np.ndarray) -> tuple[FloatArray, FloatArray]:
         rows, cols = (size // 4 for size in image.shape[1:])
@@ -46,9 +51,30 @@ class OneTarget:
         heat[15, 21] = self._score
         return heat, np.full((rows, cols), 0.48)
 
-    def right_probability(self, crop: np.ndarray) -> float:
-        assert crop.shape == (128, 128)
-        return self._right
+
+class SurerOf(Member):
+    """A judge that is surer of the crop as it is than of its mirror image, by `lead`."""
+
+    def __init__(self, lead: float) -> None:
+        self._lead = lead
+        self.seen: list[TargetCrop] = []
+
+    def estimate(self, crops: Sequence[TargetCrop], decode: Decode) -> MemberBatch:
+        assert decode is Decode.ARGMAX
+        self.seen += crops
+        points = np.zeros((NUM_KEYPOINTS, 3))
+        confidences = (0.4 + self._lead, 0.4)
+        return MemberBatch(
+            tuple(
+                MemberAnswer(points, np.full(NUM_KEYPOINTS, c), np.zeros(3), 1) for c in confidences
+            )
+        )
+
+
+@pytest.fixture
+def judged(version):
+    judge = HandednessJudge(epoch=2, per_confidence=40)
+    return version.manifest.model_copy(update={"judge": judge})
 
 
 def test_the_pose_is_the_mean_of_the_epoch_checkpoints(estimator):
@@ -93,35 +119,49 @@ def test_without_a_detector_the_target_is_found_by_threshold(estimator):
     assert pose.handedness == (Handedness.RIGHT, 0.5)
 
 
-def test_the_nets_give_point_score_and_hand(version):
-    localiser = Localiser(version.manifest, OneTarget(score=0.8, right=0.25))
+def test_a_detector_gives_point_and_score(version):
+    localiser = Localiser(version.manifest, OneTarget(score=0.8), None)
     target = localiser.locate(FRAME, Options())
     assert target.reference_point.found_by is FoundBy.DETECTOR
     assert target.reference_point.score == 0.8
     np.testing.assert_allclose(target.reference_point.xyz_mm[2], 480)
-    assert target.handedness == (Handedness.LEFT, 0.75)
-    assert target.is_mirrored
 
 
-def test_a_caller_who_knows_the_hand_overrules_the_net(version):
-    options = Options(handedness=Handedness.RIGHT)
-    target = Localiser(version.manifest, OneTarget(score=0.8, right=0)).locate(FRAME, options)
-    assert target.handedness == (Handedness.RIGHT, 1.0)
-    assert not target.is_mirrored
+@pytest.mark.parametrize(("lead", "hand"), [(0.05, Handedness.RIGHT), (-0.05, Handedness.LEFT)])
+def test_the_hand_is_the_one_that_the_judge_is_surer_of(judged, lead, hand):
+    localiser = Localiser(judged, None, SurerOf(lead))
+    for options in (Options(), Options(hint=AT_BALL)):
+        target = localiser.locate(FRAME, options)
+        assert target.handedness is not None
+        assert target.handedness[0] is hand
+        np.testing.assert_allclose(target.handedness[1], 1 / (1 + np.exp(-40 * 0.05)))
+        assert target.is_mirrored is (hand is Handedness.LEFT)
 
 
-def test_a_hinted_target_still_gets_its_hand_from_the_net(version):
-    localiser = Localiser(version.manifest, OneTarget(score=0.8, right=0))
-    target = localiser.locate(FRAME, Options(hint=AT_BALL))
-    assert target.reference_point.found_by is FoundBy.HINT
+def test_the_judge_sees_the_crop_and_its_mirror_image(judged):
+    judge = SurerOf(0.05)
+    Localiser(judged, None, judge).locate(FRAME, Options(hint=AT_BALL))
+    as_it_is, in_mirror = judge.seen
+    np.testing.assert_array_equal(as_it_is.depth_mm, in_mirror.depth_mm[:, ::-1])
+    np.testing.assert_array_equal(
+        as_it_is.reference_point_mm * [-1, 1, 1], in_mirror.reference_point_mm
+    )
+
+
+def test_a_caller_who_knows_the_hand_is_not_second_guessed(judged):
+    judge = SurerOf(0.05)
+    options = Options(handedness=Handedness.LEFT)
+    target = Localiser(judged, None, judge).locate(FRAME, options)
     assert target.handedness == (Handedness.LEFT, 1.0)
+    assert target.is_mirrored
+    assert judge.seen == []
 
 
 def test_a_weak_detection_is_nothing_to_estimate(version):
     with pytest.raises(
         NothingToEstimateError, match=r"no hand in view: the best detection scored 0\.10, need 0\.2"
     ):
-        Localiser(version.manifest, OneTarget(score=0.1)).locate(FRAME, Options())
+        Localiser(version.manifest, OneTarget(score=0.1), None).locate(FRAME, Options())
 
 
 def test_an_empty_cube_is_nothing_to_estimate(estimator):
@@ -149,7 +189,7 @@ def test_bad_options_are_refused(estimator, options, error, text):
 
 
 def test_keypoints_behind_the_camera_have_no_pixel_and_are_not_in_view(version):
-    target = Localiser(version.manifest, None).locate(FRAME, Options(hint=AT_BALL))
+    target = Localiser(version.manifest, None, None).locate(FRAME, Options(hint=AT_BALL))
     keypoints_mm = np.array([[0, 0, 500.0], [0, 0, -5.0], [900, 0, 500.0]])
     pose = mean_pose(FRAME, target, {1: answer(keypoints_mm)})
     assert pose.in_view.tolist() == [True, False, False]
@@ -157,7 +197,7 @@ def test_keypoints_behind_the_camera_have_no_pixel_and_are_not_in_view(version):
 
 
 def test_the_spread_of_one_member_is_zero_and_of_two_half_their_distance(version):
-    target = Localiser(version.manifest, None).locate(FRAME, Options(hint=AT_BALL))
+    target = Localiser(version.manifest, None, None).locate(FRAME, Options(hint=AT_BALL))
     a, b = np.array([[0, 0, 500.0]]), np.array([[0, 6.0, 508.0]])
     assert mean_pose(FRAME, target, {1: answer(a)}).spread_mm == [0]
     both = mean_pose(FRAME, target, {1: answer(a), 2: answer(b)})

@@ -40,7 +40,12 @@ def crop_of(frame: DepthFrame, center_mm: FloatArray = CENTER_MM) -> TargetCrop:
     return target_crop(frame, center_mm, side_mm=250, reach_mm=275)
 
 
-def member(backend: HandMadeBackend, *, passes: int = 1, cell_offset: float = 0.5) -> Member:
+def member(
+    backend: HandMadeBackend,
+    *,
+    passes: int = 1,
+    cell_offset: float | tuple[float, float, float] = 0.5,
+) -> Member:
     return Member(
         epoch=1,
         backend=backend,
@@ -78,6 +83,45 @@ def test_the_release_convention_gives_the_middle_of_the_cells_first_voxel():
         .answers
     )
     np.testing.assert_allclose(answer.keypoints_mm[0], CENTER_MM + 250 / 176)
+
+
+def test_along_y_a_mirrored_release_net_names_the_middle_of_the_cells_last_voxel():
+    (answer,) = (
+        member(HandMadeBackend([22, 22, 22]), cell_offset=(0.25, 0.75, 0.25))
+        .estimate([crop_of(sphere_frame((0, 0, 500)))], Decode.ARGMAX)
+        .answers
+    )
+    half_vox = 250 / 176
+    np.testing.assert_allclose(
+        answer.keypoints_mm[0], CENTER_MM + np.array([1, 3, 1]) * half_vox, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("pixels", [-1, 1])
+def test_readings_are_misplaced_as_in_training_but_the_answer_stays(pixels):
+    straight, displaced = HandMadeBackend([22, 22, 22]), HandMadeBackend([22, 22, 22])
+    frame = sphere_frame((10, -20, 500))
+    tangent = 5 * pixels / 240  # 5 px of this camera: 10.4 mm at 500 mm, 3.7 voxels
+    answers = [
+        Member(
+            epoch=1,
+            backend=backend,
+            input_side=88,
+            refiner_side_mm=300,
+            refiner_passes=0,
+            cell_offset=0.5,
+            ray_offset=offset,
+        )
+        .estimate([crop_of(frame)], Decode.ARGMAX)
+        .answers[0]
+        for backend, offset in ((straight, 0.0), (displaced, tangent))
+    ]
+    np.testing.assert_array_equal(answers[0].keypoints_mm, answers[1].keypoints_mm)
+    for axes in ((0, 1), (0, 2)):  # along x, along y
+        first, second = (
+            np.flatnonzero(b.seen[0][0].any(axis=axes)).mean() for b in (straight, displaced)
+        )
+        np.testing.assert_allclose(second - first, pixels * 3.4, atol=0.6)
 
 
 def test_the_refiners_offset_counts_in_halves_of_its_cube_and_is_applied_each_pass():

@@ -4,6 +4,7 @@ Find the first reference point -> cut out the target -> every epoch checkpoint r
 forwards and warps (`member`) -> mean of their keypoints (section 8.3).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -11,14 +12,14 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from v2vpose.backends import LocaliserBackend, TorchLocaliser
+from v2vpose.backends import DetectorBackend, TorchDetector
 from v2vpose.errors import InvalidFieldError, NothingToEstimateError, UnknownModelError
-from v2vpose.geometry.camera import mirrored, mirrored_points, pixel_from_camera
+from v2vpose.geometry.camera import mirrored_points, pixel_from_camera
 from v2vpose.localise import (
     detections,
     detector_image,
     first_reference_point,
-    refiner_crop,
+    mirrored_crop,
     target_crop,
 )
 from v2vpose.member import BackendName, Member, best_backend, load_member, reach_mm
@@ -92,19 +93,28 @@ class Localiser:
 
     Args:
         manifest: of the model version.
-        backend: runs the version's localising nets; None = threshold and centre of mass, and the
-            hand that the model knows.
+        detector: finds targets on the whole depth map; None = threshold and centre of mass.
+        judge: the member that tells hands apart; None = it is the hand that the model knows.
     """
 
-    def __init__(self, manifest: Manifest, backend: LocaliserBackend | None) -> None:
+    def __init__(
+        self, manifest: Manifest, detector: DetectorBackend | None, judge: Member | None
+    ) -> None:
         self._manifest = manifest
-        self._backend = backend
+        self._detector = detector
+        self._judge = judge
 
     @classmethod
-    def load(cls, version: ModelVersion) -> Self:
-        """Load the localising nets of a version, if it has any."""
-        nets = version.load_localiser()
-        return cls(version.manifest, None if nets is None else TorchLocaliser(*nets))
+    def load(cls, version: ModelVersion, *, backend: BackendName | None = None) -> Self:
+        """Load what a version localises with; backend None = the fastest here."""
+        net, record = version.load_detector(), version.manifest.judge
+        return cls(
+            version.manifest,
+            None if net is None else TorchDetector(net),
+            None
+            if record is None
+            else load_member(version, record.epoch, backend=backend or best_backend()),
+        )
 
     def locate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Target:
         """Return the target.
@@ -120,18 +130,10 @@ class Localiser:
         if not side_mm > 0:
             raise InvalidFieldError(f"side_mm must be > 0, got {side_mm}")
         point = self._first_reference_point(frame, options.hint, side_mm)
-        handedness = self._handedness(frame, point, options.handedness)
+        handedness = self._handedness(frame, point, options.handedness, side_mm)
         is_mirrored = handedness is not None and handedness[0] is not manifest.handedness
-        seen, seen_point_mm = frame, point.xyz_mm
-        if is_mirrored:
-            seen, seen_point_mm = mirrored(frame), mirrored_points(point.xyz_mm)
-        reach = reach_mm(
-            side_mm=side_mm,
-            refiner_side_mm=manifest.refiner.side_mm,
-            refiner_passes=manifest.refiner.passes,
-        )
         return Target(
-            crop=target_crop(seen, seen_point_mm, side_mm=side_mm, reach_mm=reach),
+            crop=self._crop(frame, point, side_mm, is_mirrored=is_mirrored),
             reference_point=point,
             handedness=handedness,
             is_mirrored=is_mirrored,
@@ -144,11 +146,11 @@ class Localiser:
     ) -> ReferencePoint:
         """Ask the detector; with a hint or without a detector, threshold and centre of mass."""
         manifest = self._manifest
-        if self._backend is None or hint != NO_HINT:
+        if self._detector is None or hint != NO_HINT:
             return first_reference_point(
                 frame, hint, side_mm=side_mm, near_mm=manifest.near_mm, far_mm=manifest.far_mm
             )
-        heat, depth_m = self._backend.heat(detector_image(frame))
+        heat, depth_m = self._detector.heat(detector_image(frame))
         found = detections(heat, depth_m, frame, min_score=MIN_SCORE)
         if not found:
             raise NothingToEstimateError(
@@ -158,24 +160,32 @@ class Localiser:
         return ReferencePoint(found[0].xyz_mm, FoundBy.DETECTOR, found[0].score)
 
     def _handedness(
-        self, frame: DepthFrame, point: ReferencePoint, given: Handedness | None
+        self, frame: DepthFrame, point: ReferencePoint, given: Handedness | None, side_mm: float
     ) -> tuple[Handedness, float] | None:
-        """Return label and score: the caller's, the classifier's, or the one the model knows."""
-        known = self._manifest.handedness
+        """Return label and score: the caller's, the judge's, or the hand that the model knows."""
+        manifest = self._manifest
+        known = manifest.handedness
         if known is None:
             return None
         if given is not None:
             return given, 1.0
-        if self._backend is None:
+        if self._judge is None or manifest.judge is None:
             return known, _UNKNOWN_SCORE
-        crop = refiner_crop(
-            frame.depth_mm,
-            frame.intrinsics,
-            point.xyz_mm,
-            side_mm=self._manifest.refiner.side_mm,
+        crops = [self._crop(frame, point, side_mm, is_mirrored=m) for m in (False, True)]
+        as_it_is, in_mirror = self._judge.estimate(crops, Decode.ARGMAX).answers
+        lead = float(as_it_is.confidence.mean() - in_mirror.confidence.mean())
+        score = 1 / (1 + math.exp(-manifest.judge.per_confidence * abs(lead)))
+        return (known if lead >= 0 else known.other), score
+
+    def _crop(
+        self, frame: DepthFrame, point: ReferencePoint, side_mm: float, *, is_mirrored: bool
+    ) -> TargetCrop:
+        refiner = self._manifest.refiner
+        reach = reach_mm(
+            side_mm=side_mm, refiner_side_mm=refiner.side_mm, refiner_passes=refiner.passes
         )
-        right = self._backend.right_probability(crop)
-        return (Handedness.RIGHT, right) if right >= 0.5 else (Handedness.LEFT, 1 - right)
+        crop = target_crop(frame, point.xyz_mm, side_mm=side_mm, reach_mm=reach)
+        return mirrored_crop(crop) if is_mirrored else crop
 
 
 class Estimator:
@@ -195,7 +205,7 @@ class Estimator:
         """Load every epoch checkpoint of a version; backend None = the fastest here."""
         name = backend or best_backend()
         members = [load_member(version, e, backend=name) for e in version.manifest.epoch_numbers]
-        return cls(Localiser.load(version), members)
+        return cls(Localiser.load(version, backend=name), members)
 
     def estimate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Pose:
         """Estimate the pose of the best target in the frame.

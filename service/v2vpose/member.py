@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from v2vpose.backends import Backend, TorchBackend
+from v2vpose.geometry.camera import displaced
 from v2vpose.geometry.cubic_box import CubicBox, camera_from_heatmap
 from v2vpose.heatmaps import peak_coordinates
 from v2vpose.localise import refiner_crop
@@ -50,7 +51,8 @@ class Member:
         input_side: voxels a side.
         refiner_side_mm: edge of the cube that the refiner sees.
         refiner_passes: how often the refiner runs; 0 keeps the first reference point.
-        cell_offset: label convention, see `geometry.cubic_box`.
+        cell_offset: label convention, see `geometry.cubic_box`; along x, y, z where they differ.
+        ray_offset: see `model_store.Conventions`.
     """
 
     def __init__(
@@ -61,7 +63,8 @@ class Member:
         input_side: int,
         refiner_side_mm: float,
         refiner_passes: int,
-        cell_offset: float,
+        cell_offset: float | tuple[float, float, float],
+        ray_offset: float = 0.0,
     ) -> None:
         self.epoch = epoch
         self._backend = backend
@@ -69,6 +72,7 @@ class Member:
         self._refiner_side_mm = refiner_side_mm
         self._refiner_passes = refiner_passes
         self._cell_offset = cell_offset
+        self._ray_offset = ray_offset
 
     def estimate(self, crops: Sequence[TargetCrop], decode: Decode) -> MemberBatch:
         """Estimate the keypoints of every crop; each answer is as if it were alone."""
@@ -83,7 +87,12 @@ class Member:
         with _timed(stage_s, "voxelize"):
             occupancy = np.stack(
                 [
-                    voxelize(crop.depth_mm, crop.intrinsics, box, input_side=self._input_side)
+                    voxelize(
+                        crop.depth_mm,
+                        displaced(crop.intrinsics, tangent=self._ray_offset),
+                        box,
+                        input_side=self._input_side,
+                    )
                     for crop, box in zip(crops, boxes, strict=True)
                 ]
             )  # (B, S, S, S)
@@ -161,6 +170,7 @@ def load_member(version: ModelVersion, epoch: int, *, backend: BackendName) -> M
         refiner_side_mm=manifest.refiner.side_mm,
         refiner_passes=manifest.refiner.passes,
         cell_offset=manifest.conventions.label.cell_offset,
+        ray_offset=manifest.conventions.ray_offset,
     )
 
 

@@ -24,6 +24,11 @@ class Handedness(StrEnum):
     RIGHT = "right"
     LEFT = "left"
 
+    @property
+    def other(self) -> "Handedness":
+        """The other hand."""
+        return Handedness.LEFT if self is Handedness.RIGHT else Handedness.RIGHT
+
 
 class Decode(StrEnum):
     """How a heatmap becomes a point: the paper's argmax, or its sub-voxel refinement."""

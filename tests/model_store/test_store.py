@@ -11,7 +11,7 @@ from v2vpose.model_store import Conventions, LabelConvention, ModelStore, sha256
 
 @pytest.fixture
 def version(tmp_path):
-    return write_tiny_store(tmp_path, with_localiser=True)
+    return write_tiny_store(tmp_path, with_detector=True)
 
 
 def edit_manifest(version, edit):
@@ -133,6 +133,15 @@ def test_mixed_conventions_are_refused(version):
         InvalidModelError,
         match=r"convention label: expected 'centred' \(manifest\), found 'release'",
     ):
+        rewrite(version, lambda _: None, {"conventions": json.dumps(other)}).check()
+
+
+def test_a_checkpoint_older_than_ray_offset_has_none(version):
+    old = Conventions().model_dump(mode="json")
+    del old["ray_offset"]
+    rewrite(version, lambda _: None, {"conventions": json.dumps(old)}).check()
+    other = Conventions(ray_offset=0.01).model_dump(mode="json")
+    with pytest.raises(InvalidModelError, match=r"convention ray_offset: expected 0\.0"):
         rewrite(version, lambda _: None, {"conventions": json.dumps(other)}).check()
 
 

@@ -1,6 +1,6 @@
 """What runs the nets: arrays in, small arrays out."""
 
-from v2vpose.backends.ports import Backend, LocaliserBackend
-from v2vpose.backends.torch_backend import TorchBackend, TorchLocaliser
+from v2vpose.backends.ports import Backend, DetectorBackend
+from v2vpose.backends.torch_backend import TorchBackend, TorchDetector
 
-__all__ = ["Backend", "LocaliserBackend", "TorchBackend", "TorchLocaliser"]
+__all__ = ["Backend", "DetectorBackend", "TorchBackend", "TorchDetector"]

@@ -1,5 +1,6 @@
 """OpenVINO: the default on a CPU, bf16 where the processor has it (extra `cpu`)."""
 
+import threading
 import warnings
 from typing import Final, Literal, TypeAlias
 
@@ -41,16 +42,19 @@ class OpenVINOBackend:
         crop = torch.zeros(1, 1, _REFINER_PX, _REFINER_PX)
         self._v2v = _compiled(v2v, grid, precision, threads)
         self._refiner = _compiled(refiner, crop, "f32", threads)
+        self._calling = threading.Lock()  # a compiled model answers one call at a time
 
     def offsets(self, crops: NDArray[np.float32]) -> FloatArray:
         """See `Backend.offsets`."""
-        answer: FloatArray = self._refiner(crops[:, None])[0].astype(np.float64)
+        with self._calling:
+            answer: FloatArray = self._refiner(crops[:, None])[0].astype(np.float64)
         return answer
 
     def peaks(self, occupancy: NDArray[np.uint8]) -> Peaks:
         """See `Backend.peaks`."""
-        heatmaps = self._v2v(occupancy[:, None].astype(np.float32))[0]  # (B, K, S, S, S)
-        return peaks_of(heatmaps)
+        with self._calling:
+            heatmaps = self._v2v(occupancy[:, None].astype(np.float32))[0]  # (B, K, S, S, S)
+            return peaks_of(heatmaps)
 
 
 def _compiled(

@@ -21,13 +21,9 @@ class Backend(Protocol):
         ...
 
 
-class LocaliserBackend(Protocol):
-    """The two small nets that localise, on one device."""
+class DetectorBackend(Protocol):
+    """The detector of first reference points on one device."""
 
     def heat(self, image: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
         """Run the detector: (3, H, W) to (h, w) scores 0..1 and (h, w) depth in metres."""
-        ...
-
-    def right_probability(self, crop: NDArray[np.float32]) -> float:
-        """Run the classifier: the refiner's (128, 128) crop to 0..1, that it is a right hand."""
         ...

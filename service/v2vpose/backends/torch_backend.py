@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from v2vpose.heatmaps import PATCH_SIDE, Peaks
-from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet
+from v2vpose.nets import CentreDetector, Refiner, V2VNet
 from v2vpose.values import FloatArray
 
 _REACH: Final = PATCH_SIDE // 2
@@ -77,25 +77,18 @@ def _peaks_on_device(heatmaps: Tensor) -> Peaks:
     )
 
 
-class TorchLocaliser:
-    """Runs the localising nets with PyTorch, float32 on the CPU: a few milliseconds a frame.
+class TorchDetector:
+    """Runs the detector with PyTorch, float32 on the CPU: a few milliseconds a frame.
 
     Args:
-        detector: finds centres; put into evaluation mode here.
-        handedness: tells hands apart, likewise.
+        detector: the net; put into evaluation mode here.
     """
 
-    def __init__(self, detector: CentreDetector, handedness: HandednessNet) -> None:
+    def __init__(self, detector: CentreDetector) -> None:
         self._detector = detector.eval()
-        self._handedness = handedness.eval()
 
     @torch.inference_mode()
     def heat(self, image: NDArray[np.float32]) -> tuple[FloatArray, FloatArray]:
-        """See `LocaliserBackend.heat`."""
+        """See `DetectorBackend.heat`."""
         logits, depth_m = self._detector(torch.from_numpy(image)[None])
         return logits[0].sigmoid().numpy(), depth_m[0].numpy()
-
-    @torch.inference_mode()
-    def right_probability(self, crop: NDArray[np.float32]) -> float:
-        """See `LocaliserBackend.right_probability`."""
-        return float(self._handedness(torch.from_numpy(crop)[None, None]).sigmoid())

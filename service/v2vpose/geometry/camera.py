@@ -52,6 +52,16 @@ def shifted(intrinsics: Intrinsics, *, u0_px: int, v0_px: int) -> Intrinsics:
     )
 
 
+def displaced(intrinsics: Intrinsics, *, tangent: float) -> Intrinsics:
+    """Return the camera that sees every reading `tangent` * z farther right and down."""
+    return Intrinsics(
+        fx_px=intrinsics.fx_px,
+        fy_px=intrinsics.fy_px,
+        cx_px=intrinsics.cx_px - tangent * intrinsics.fx_px,
+        cy_px=intrinsics.cy_px - tangent * intrinsics.fy_px,
+    )
+
+
 def mirrored(frame: DepthFrame) -> DepthFrame:
     """Return the frame as seen in a mirror: a left hand becomes a right one, x becomes -x."""
     intrinsics = frame.intrinsics

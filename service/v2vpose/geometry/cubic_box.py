@@ -71,7 +71,7 @@ def camera_from_heatmap(
     box: CubicBox,
     *,
     heatmap_side: int,
-    cell_offset: float = CENTRED_CELL_OFFSET,
+    cell_offset: float | tuple[float, float, float] = CENTRED_CELL_OFFSET,
 ) -> FloatArray:
     """Warp heatmap coordinates to millimetres (paper, section 4: "warped to real world").
 
@@ -79,9 +79,10 @@ def camera_from_heatmap(
         xyz_cell: (..., 3) heatmap coordinates x, y, z.
         box: the cubic box that was voxelized.
         heatmap_side: cells a side (44 in the paper).
-        cell_offset: place of a cell's centre, see the module's text.
+        cell_offset: place of a cell's centre, see the module's text; one, or one for x, y, z.
 
     Returns:
         (..., 3) camera-frame mm.
     """
-    return box.center_mm + box.side_mm * ((np.asarray(xyz_cell) + cell_offset) / heatmap_side - 0.5)
+    share: FloatArray = (np.asarray(xyz_cell) + np.asarray(cell_offset)) / heatmap_side
+    return box.center_mm + box.side_mm * (share - 0.5)

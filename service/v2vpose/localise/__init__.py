@@ -1,6 +1,6 @@
 """Where to look: the first reference point, and the crops around it."""
 
-from v2vpose.localise.crop import CROP_PX, refiner_crop, target_crop
+from v2vpose.localise.crop import CROP_PX, mirrored_crop, refiner_crop, target_crop
 from v2vpose.localise.detector import Detection, detections, detector_image
 from v2vpose.localise.threshold import first_reference_point
 
@@ -10,6 +10,7 @@ __all__ = [
     "detections",
     "detector_image",
     "first_reference_point",
+    "mirrored_crop",
     "refiner_crop",
     "target_crop",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from v2vpose.geometry.camera import shifted
+from v2vpose.geometry.camera import mirrored, mirrored_points, shifted
 from v2vpose.values import DepthArray, DepthFrame, FloatArray, Intrinsics, TargetCrop
 
 CROP_PX: Final = 128
@@ -41,6 +41,17 @@ def target_crop(
         intrinsics=shifted(intrinsics, u0_px=u0, v0_px=v0),
         reference_point_mm=np.asarray(reference_point_mm, dtype=np.float64),
         side_mm=side_mm,
+    )
+
+
+def mirrored_crop(crop: TargetCrop) -> TargetCrop:
+    """Return the crop as seen in a mirror: a left hand becomes a right one, x becomes -x."""
+    frame = mirrored(DepthFrame(crop.depth_mm, crop.intrinsics))
+    return TargetCrop(
+        depth_mm=frame.depth_mm,
+        intrinsics=frame.intrinsics,
+        reference_point_mm=mirrored_points(crop.reference_point_mm),
+        side_mm=crop.side_mm,
     )
 
 

@@ -4,6 +4,7 @@ from v2vpose.model_store.manifest import (
     Conventions,
     EpochRecord,
     FileRecord,
+    HandednessJudge,
     Keypoint,
     LabelConvention,
     Manifest,
@@ -11,12 +12,13 @@ from v2vpose.model_store.manifest import (
     Subject,
 )
 from v2vpose.model_store.store import ModelStore, ModelVersion
-from v2vpose.model_store.write import sha256_of, write_epoch, write_localiser, write_manifest
+from v2vpose.model_store.write import sha256_of, write_detector, write_epoch, write_manifest
 
 __all__ = [
     "Conventions",
     "EpochRecord",
     "FileRecord",
+    "HandednessJudge",
     "Keypoint",
     "LabelConvention",
     "Manifest",
@@ -25,7 +27,7 @@ __all__ = [
     "RefinerRecord",
     "Subject",
     "sha256_of",
+    "write_detector",
     "write_epoch",
-    "write_localiser",
     "write_manifest",
 ]

@@ -17,16 +17,24 @@ INPUT_SIDE_STEP: Final = 8  # two poolings after the first one
 
 
 class LabelConvention(StrEnum):
-    """How training labels were placed on the heatmap grid; it decides how peaks are warped."""
+    """How training labels were placed on the heatmap grid; it decides how peaks are warped.
+
+    The release floors labels to voxels of its world. Where that world is y-up, the importer mirrors
+    the net into ours (`importers.layers`), and the floor along y becomes a ceiling.
+    """
 
     CENTRED = "centred"
     RELEASE = "release"
+    RELEASE_Y_UP = "release_y_up"
     DRAGONBOOK = "dragonbook"
 
     @property
-    def cell_offset(self) -> float:
-        """Place of a cell's centre, see `geometry.cubic_box`."""
-        return RELEASE_CELL_OFFSET if self is LabelConvention.RELEASE else CENTRED_CELL_OFFSET
+    def cell_offset(self) -> float | tuple[float, float, float]:
+        """Place of a cell's centre, see `geometry.cubic_box`; along x, y, z where they differ."""
+        low, middle = RELEASE_CELL_OFFSET, CENTRED_CELL_OFFSET
+        if self is LabelConvention.RELEASE_Y_UP:
+            return low, 1 - low, low
+        return low if self is LabelConvention.RELEASE else middle
 
 
 class Subject(StrEnum):
@@ -48,6 +56,9 @@ class Conventions(_Strict):
     unit: Literal["mm"] = "mm"
     invalid_depth: Literal["drop"] = "drop"
     label: LabelConvention = LabelConvention.CENTRED
+    ray_offset: float = 0.0
+    """How far readings lay right and below of the labels in training, as the tangent of an angle:
+    pixels by which a loader misplaced them / focal length. Members misplace theirs alike."""
 
 
 class Keypoint(_Strict):
@@ -78,6 +89,17 @@ class EpochRecord(FileRecord):
     epoch: Annotated[int, Field(ge=1)]
 
 
+class HandednessJudge(_Strict):
+    """One epoch checkpoint looks at the crop and at its mirror image; the surer one is the hand.
+
+    The score is the logistic function of `per_confidence` times the difference of their mean
+    confidences, fitted on frames that nothing was trained on.
+    """
+
+    epoch: Annotated[int, Field(ge=1)]
+    per_confidence: Annotated[float, Field(gt=0)]
+
+
 class Manifest(_Strict):
     """`manifest.json` of one model version."""
 
@@ -100,8 +122,10 @@ class Manifest(_Strict):
     decode: Decode
     """The decoding this version was validated with."""
     epochs: Annotated[list[EpochRecord], Field(min_length=1)]
-    localiser: FileRecord | None = None
-    """The nets that find the first reference point and the hand; None: depth threshold."""
+    detector: FileRecord | None = None
+    """The net that finds the first reference point; None: depth threshold."""
+    judge: HandednessJudge | None = None
+    """How `handedness: auto` is decided; None: it is taken to be the hand that the nets know."""
     training: dict[str, Any] = Field(default_factory=dict)
     figures: dict[str, Any] = Field(default_factory=dict)
 
@@ -124,6 +148,8 @@ class Manifest(_Strict):
         for what, values in (("keypoint name", self.names), ("epoch", list(self.epoch_numbers))):
             if len(set(values)) != len(values):
                 raise ValueError(f"a {what} appears twice: {values}")
+        if self.judge is not None and self.judge.epoch not in self.epoch_numbers:
+            raise ValueError(f"judge: epoch {self.judge.epoch} is not in {self.epoch_numbers}")
         if self.near_mm >= self.far_mm:
             raise ValueError(f"near_mm {self.near_mm} must be less than far_mm {self.far_mm}")
         return self

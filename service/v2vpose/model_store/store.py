@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from v2vpose.errors import InvalidModelError, UnknownModelError
 from v2vpose.model_store.manifest import EpochRecord, FileRecord, Manifest
-from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet, build_v2v
+from v2vpose.nets import CentreDetector, Refiner, V2VNet, build_v2v
 
 MANIFEST_FILE = "manifest.json"
 V2V_PREFIX = "v2v."
 REFINER_PREFIX = "refiner."
 DETECTOR_PREFIX = "detector."
-HANDEDNESS_PREFIX = "handedness."
 CONVENTIONS_KEY = "conventions"
 
 
@@ -51,21 +50,20 @@ class ModelVersion:
         _check_no_strangers(tensors, (V2V_PREFIX, REFINER_PREFIX), path)
         return v2v.eval(), refiner.eval()
 
-    def load_localiser(self) -> tuple[CentreDetector, HandednessNet] | None:
-        """Load the nets that find the first reference point and the hand, if there are any.
+    def load_detector(self) -> CentreDetector | None:
+        """Load the detector of first reference points, if the version has one.
 
         Raises:
             InvalidModelError: file missing, wrong checksum or shape.
         """
-        if self.manifest.localiser is None:
+        if self.manifest.detector is None:
             return None
-        path, content = self._read(self.manifest.localiser)
+        path, content = self._read(self.manifest.detector)
         tensors = _tensors(path, content)
-        detector, handedness = CentreDetector(), HandednessNet()
+        detector = CentreDetector()
         _fill(detector, DETECTOR_PREFIX, tensors, path)
-        _fill(handedness, HANDEDNESS_PREFIX, tensors, path)
-        _check_no_strangers(tensors, (DETECTOR_PREFIX, HANDEDNESS_PREFIX), path)
-        return detector.eval(), handedness.eval()
+        _check_no_strangers(tensors, (DETECTOR_PREFIX,), path)
+        return detector.eval()
 
     def check(self) -> None:
         """Load everything once.
@@ -75,7 +73,7 @@ class ModelVersion:
         """
         for epoch in self.manifest.epoch_numbers:
             self.load_epoch(epoch)
-        self.load_localiser()
+        self.load_detector()
 
     def _record(self, epoch: int) -> EpochRecord:
         for record in self.manifest.epochs:
@@ -158,7 +156,8 @@ def _read_version(directory: Path) -> ModelVersion:
 
 def _check_conventions(path: Path, content: bytes, manifest: Manifest) -> None:
     expected = manifest.conventions.model_dump(mode="json")
-    found = json.loads(_metadata(path, content).get(CONVENTIONS_KEY, "{}"))
+    stated = json.loads(_metadata(path, content).get(CONVENTIONS_KEY, "{}"))
+    found = {"ray_offset": 0.0} | stated  # younger than the first checkpoints
     for name, value in expected.items():
         if found.get(name) != value:
             raise InvalidModelError(

@@ -12,12 +12,11 @@ from v2vpose.model_store.manifest import Conventions, EpochRecord, FileRecord, M
 from v2vpose.model_store.store import (
     CONVENTIONS_KEY,
     DETECTOR_PREFIX,
-    HANDEDNESS_PREFIX,
     MANIFEST_FILE,
     REFINER_PREFIX,
     V2V_PREFIX,
 )
-from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet
+from v2vpose.nets import CentreDetector, Refiner, V2VNet
 
 
 def write_epoch(
@@ -33,12 +32,10 @@ def write_epoch(
     return EpochRecord(epoch=epoch, file=file, sha256=_write(directory / file, tensors, metadata))
 
 
-def write_localiser(
-    directory: Path, *, detector: CentreDetector, handedness: HandednessNet
-) -> FileRecord:
-    """Write `localiser.safetensors`, half precision, and return its manifest entry."""
-    tensors = _half(DETECTOR_PREFIX, detector) | _half(HANDEDNESS_PREFIX, handedness)
-    file = "localiser.safetensors"
+def write_detector(directory: Path, detector: CentreDetector) -> FileRecord:
+    """Write `detector.safetensors`, half precision, and return its manifest entry."""
+    file = "detector.safetensors"
+    tensors = _half(DETECTOR_PREFIX, detector)
     return FileRecord(file=file, sha256=_write(directory / file, tensors, {}))
 
 

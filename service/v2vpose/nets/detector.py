@@ -10,9 +10,18 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from v2vpose.nets.blocks import ConvBlock
-
 DETECTOR_CHANNELS: Final = 3  # depth in metres, whether there is a reading, pixel pitch in cm
+
+
+class ConvBlock(nn.Sequential):
+    """3 x 3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
 
 
 class CentreDetector(nn.Module):

@@ -22,7 +22,6 @@ from v2vpose.training.samples import Block, bbox_midpoint
 from v2vpose.training.stream import BlockStream
 from v2vpose.training.trainees import (
     DetectorTrainee,
-    HandednessTrainee,
     RefinerTrainee,
     Trainee,
     V2VTrainee,
@@ -39,7 +38,7 @@ from v2vpose.values import (
 STATE_FILE = "state.pt"
 LOG_FILE = "log.csv"
 _LOG_FIELDS = (
-    "step", "epoch", "v2v_loss", "refiner_loss", "detector_loss", "handedness_loss",
+    "step", "epoch", "v2v_loss", "refiner_loss", "detector_loss",
     "argmax_mm", "subvoxel_mm", "refined_mm", "seconds", "waited_share",
 )  # fmt: skip
 
@@ -51,7 +50,6 @@ class Trainees:
     v2v: V2VTrainee
     refiner: RefinerTrainee
     detector: DetectorTrainee
-    handedness: HandednessTrainee
 
     def named(self) -> dict[str, Trainee]:
         """Return them by name."""
@@ -59,7 +57,6 @@ class Trainees:
             "v2v": self.v2v,
             "refiner": self.refiner,
             "detector": self.detector,
-            "handedness": self.handedness,
         }
 
 
@@ -103,7 +100,6 @@ def fit(
         V2VTrainee(recipe, num_keypoints),
         RefinerTrainee(recipe),
         DetectorTrainee(recipe),
-        HandednessTrainee(recipe, num_keypoints),
     )
     done = _resume(run / STATE_FILE, trainees)  # blocks
     steps_per_block = recipe.block // recipe.batch

@@ -15,13 +15,14 @@ from v2vpose.model_store import (
     Conventions,
     EpochRecord,
     FileRecord,
+    HandednessJudge,
     Keypoint,
     Manifest,
     RefinerRecord,
     Subject,
     sha256_of,
+    write_detector,
     write_epoch,
-    write_localiser,
     write_manifest,
 )
 from v2vpose.training.fit import Trainees, fit, held_out
@@ -54,9 +55,7 @@ def train_hand(recipe: Recipe, run: Path, *, loaders: int = 1) -> None:
             refiner=trainees.refiner.net,
             conventions=CONVENTIONS,
         )
-        write_localiser(
-            run, detector=trainees.detector.net, handedness=trainees.handedness.net.classifier
-        )
+        write_detector(run, trainees.detector.net)
 
     fit(
         SyntheticHands(split="train", seed=recipe.seed).frame,
@@ -79,6 +78,7 @@ def publish_hand(
     epochs: Sequence[int],
     decode: Decode,
     refiner_passes: int,
+    judge: HandednessJudge | None,
     training: dict[str, Any],
     figures: dict[str, Any],
 ) -> Manifest:
@@ -91,6 +91,7 @@ def publish_hand(
         epochs: the ensemble.
         decode: the decoding that `figures` were measured with.
         refiner_passes: likewise.
+        judge: how handedness is decided.
         training: record of the run, for the manifest.
         figures: held-out figures, for the manifest.
     """
@@ -104,7 +105,7 @@ def publish_hand(
     for epoch in epochs:
         file, sha256 = copied(f"epoch-{epoch:02d}.safetensors")
         records.append(EpochRecord(epoch=epoch, file=file, sha256=sha256))
-    file, sha256 = copied("localiser.safetensors")
+    file, sha256 = copied("detector.safetensors")
     manifest = Manifest(
         model=out.parent.name,
         version=out.name,
@@ -122,7 +123,8 @@ def publish_hand(
         conventions=CONVENTIONS,
         decode=decode,
         epochs=records,
-        localiser=FileRecord(file=file, sha256=sha256),
+        detector=FileRecord(file=file, sha256=sha256),
+        judge=judge,
         training=training,
         figures=figures,
     )

@@ -24,7 +24,7 @@ class Recipe:
         refiner_side_mm: edge of the cube the refiner sees.
         refiner_learning_rate: DeepPrior++ section 3.3: Adam, 5e-4.
         first_point_sigma_mm: spread of first reference points around the target's centre.
-        localiser_learning_rate: of the detector and the handedness classifier: Adam.
+        detector_learning_rate: Adam.
         block: frames that come from the loader at once; the batch of all nets but V2V.
         seed: of weights, frames and augmentation.
     """
@@ -44,7 +44,7 @@ class Recipe:
     refiner_side_mm: float = 300.0
     refiner_learning_rate: float = 5e-4
     first_point_sigma_mm: tuple[float, ...] = (8.0, 20.0, 40.0)
-    localiser_learning_rate: float = 1e-3
+    detector_learning_rate: float = 1e-3
     block: int = 32
     seed: int = 1
 
@@ -65,7 +65,7 @@ COMPACT_HAND = Recipe(
     optimiser="adam",
     learning_rate=1e-3,
     decay_from=0.4,
-    epochs=8,
+    epochs=9,
     steps_per_epoch=800,
     scale=(0.9, 1.1),
     translation_vox=12.0,

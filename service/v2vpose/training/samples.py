@@ -34,7 +34,6 @@ class Block:
         keypoints_cell: (N, K, 3) float32 heatmap coordinates x, y, z.
         refiner_crop: (N, 1, 128, 128) float32.
         refiner_offset: (N, 3) float32, in halves of the crop's cube.
-        refiner_keypoints: (N, K, 3) float32, relative to the crop's centre, likewise.
         detector_image: (N, 3, H, W) float32.
         detector_centre: (N, 2) float32, u, v on the detector's output grid.
         detector_depth_m: (N,) float32.
@@ -44,7 +43,6 @@ class Block:
     keypoints_cell: Tensor
     refiner_crop: Tensor
     refiner_offset: Tensor
-    refiner_keypoints: Tensor
     detector_image: Tensor
     detector_centre: Tensor
     detector_depth_m: Tensor
@@ -93,7 +91,6 @@ def _sample(
         "keypoints_cell": (moved_vox / 2 - 0.5).astype(np.float32),
         "refiner_crop": crop[None],
         "refiner_offset": ((centre_mm - first_mm) / half_mm).astype(np.float32),
-        "refiner_keypoints": ((keypoints_mm - first_mm) / half_mm).astype(np.float32),
         "detector_image": image,
         "detector_centre": centre_cell.astype(np.float32),
         "detector_depth_m": np.array(depth_m, dtype=np.float32),

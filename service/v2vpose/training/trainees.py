@@ -7,14 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from v2vpose.heatmaps.gaussian import gaussian_heatmaps, sigma_cell
-from v2vpose.nets import CentreDetector, HandednessNet, Refiner, V2VNet, build_v2v
-from v2vpose.nets.handedness import HANDEDNESS_FEATURES
+from v2vpose.nets import CentreDetector, Refiner, V2VNet, build_v2v
 from v2vpose.training.recipe import Recipe
 from v2vpose.training.samples import Block
 
 _EPSILON = 1e-8  # of the release's RMSProp, added after the root
 _DETECTOR_SIGMA_CELL = 1.3
-_KEYPOINTS_WEIGHT = 10.0  # squared halves of the crop's cube against nats
 
 
 class Trainee(Protocol):
@@ -92,58 +90,13 @@ class DetectorTrainee:
 
     def learn(self, block: Block, progress: float) -> float:
         """See `Trainee.learn`."""
-        _set_rate(self.optimiser, self._recipe.localiser_learning_rate, progress, 0.3)
+        _set_rate(self.optimiser, self._recipe.detector_learning_rate, progress, 0.3)
         self.net.train()
         logits, depth_m = self.net(block.detector_image)
         target = _centre_heat(block.detector_centre, logits.shape[-2:])  # (N, h, w)
         error_m = (depth_m - block.detector_depth_m[:, None, None]).abs()
         depth_loss = (error_m * target).sum() / target.sum().clamp(min=1)
         return _descend(self.optimiser, _focal_loss(logits, target) + 2 * depth_loss)
-
-
-class HandednessWithKeypoints(nn.Module):
-    """The classifier, and a second head that places the keypoints, for training only.
-
-    Chirality is an exclusive or (thumb left or right, palm or back), which a net alone with its one
-    bit of truth does not find; one that must also tell where the keypoints are, does.
-    """
-
-    def __init__(self, num_keypoints: int) -> None:
-        super().__init__()
-        self.classifier = HandednessNet()
-        self.keypoints = nn.Linear(HANDEDNESS_FEATURES, 3 * num_keypoints)
-
-    def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B,) logits and (B, K, 3) keypoints in halves of the crop's cube."""
-        features = self.classifier.features(crop)  # (B, 256)
-        points = self.keypoints(features).unflatten(1, (-1, 3))  # (B, K, 3)
-        return self.classifier.head(features)[:, 0], points
-
-
-class HandednessTrainee:
-    """The classifier: the refiner's crops, every other one mirrored into a left hand."""
-
-    def __init__(self, recipe: Recipe, num_keypoints: int) -> None:
-        self.net = HandednessWithKeypoints(num_keypoints)
-        self._recipe = recipe
-        self.optimiser = torch.optim.Adam(self.net.parameters())
-
-    def learn(self, block: Block, progress: float) -> float:
-        """See `Trainee.learn`."""
-        _set_rate(self.optimiser, self._recipe.localiser_learning_rate, progress, 0.3)
-        self.net.train()
-        right = torch.arange(len(block.refiner_crop)) % 2 == 0
-        crops = torch.where(
-            right[:, None, None, None], block.refiner_crop, block.refiner_crop.flip(-1)
-        )
-        sign = torch.where(right, 1.0, -1.0)[:, None]
-        truth = torch.cat([block.refiner_keypoints[..., :1] * sign[..., None],
-                           block.refiner_keypoints[..., 1:]], dim=-1)  # fmt: skip
-        logit, points = self.net(crops)
-        loss = nn.functional.binary_cross_entropy_with_logits(logit, right.float())
-        apart = nn.functional.mse_loss(points, truth)
-        _descend(self.optimiser, loss + _KEYPOINTS_WEIGHT * apart)
-        return float(loss.detach())
 
 
 def _centre_heat(centre_cell: Tensor, hw: torch.Size) -> Tensor:
