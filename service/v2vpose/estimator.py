@@ -40,6 +40,8 @@ MIN_SCORE: Final = 0.2
 """A detection below this is not a target."""
 
 _UNKNOWN_SCORE: Final = 0.5
+_MAX_CANDIDATES: Final = 3
+_RIVAL_SHARE: Final = 0.4  # of the best detection's score; weaker ones are not looked at
 
 
 NO_HINT: Final = Hint()
@@ -88,13 +90,23 @@ class Target:
     epochs: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """One place and one hand in question, and what a member would see of it."""
+
+    point: ReferencePoint
+    crop: TargetCrop
+    hand: Handedness | None
+
+
 class Localiser:
     """Finds the target of a frame, and which hand it is.
 
     Args:
         manifest: of the model version.
         detector: finds targets on the whole depth map; None = threshold and centre of mass.
-        judge: the member that tells hands apart; None = it is the hand that the model knows.
+        judge: the member that chooses among places and hands; None = the detector's best place,
+            and the hand that the model knows.
     """
 
     def __init__(
@@ -117,7 +129,7 @@ class Localiser:
         )
 
     def locate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Target:
-        """Return the target.
+        """Return the target: of all places and hands in question, the one the judge is surest of.
 
         Raises:
             NothingToEstimateError: no target in view.
@@ -129,27 +141,44 @@ class Localiser:
         side_mm = manifest.side_mm if options.side_mm is None else options.side_mm
         if not side_mm > 0:
             raise InvalidFieldError(f"side_mm must be > 0, got {side_mm}")
-        point = self._first_reference_point(frame, options.hint, side_mm)
-        handedness = self._handedness(frame, point, options.handedness, side_mm)
-        is_mirrored = handedness is not None and handedness[0] is not manifest.handedness
+        hands = self._hands(options.handedness)
+        guesses = [
+            _Guess(point, self._crop(frame, point, side_mm, hand), hand)
+            for point in self._candidates(frame, options.hint, side_mm)
+            for hand in hands
+        ]
+        best, score = self._judged(guesses)
+        known = manifest.handedness
         return Target(
-            crop=self._crop(frame, point, side_mm, is_mirrored=is_mirrored),
-            reference_point=point,
-            handedness=handedness,
-            is_mirrored=is_mirrored,
+            crop=best.crop,
+            reference_point=best.point,
+            handedness=None
+            if best.hand is None
+            else (best.hand, 1.0 if options.handedness else score),
+            is_mirrored=best.hand is not known,
             decode=options.decode or manifest.decode,
             epochs=epochs,
         )
 
-    def _first_reference_point(
+    def _hands(self, given: Handedness | None) -> tuple[Handedness | None, ...]:
+        """Return the hands in question; (None,) for a subject without handedness."""
+        known = self._manifest.handedness
+        if known is None:
+            return (None,)
+        if given is not None:
+            return (given,)
+        return (known,) if self._judge is None else (known, known.other)
+
+    def _candidates(
         self, frame: DepthFrame, hint: Hint, side_mm: float
-    ) -> ReferencePoint:
+    ) -> Sequence[ReferencePoint]:
         """Ask the detector; with a hint or without a detector, threshold and centre of mass."""
         manifest = self._manifest
         if self._detector is None or hint != NO_HINT:
-            return first_reference_point(
-                frame, hint, side_mm=side_mm, near_mm=manifest.near_mm, far_mm=manifest.far_mm
-            )
+            near_mm, far_mm = manifest.near_mm, manifest.far_mm
+            return [
+                first_reference_point(frame, hint, side_mm=side_mm, near_mm=near_mm, far_mm=far_mm)
+            ]
         heat, depth_m = self._detector.heat(detector_image(frame))
         found = detections(heat, depth_m, frame, min_score=MIN_SCORE)
         if not found:
@@ -157,35 +186,37 @@ class Localiser:
                 f"no {manifest.subject} in view: the best detection scored {heat.max():.2f}, "
                 f"need {MIN_SCORE}"
             )
-        return ReferencePoint(found[0].xyz_mm, FoundBy.DETECTOR, found[0].score)
+        count = 1 if self._judge is None else _MAX_CANDIDATES
+        rivals = [d for d in found[:count] if d.score >= _RIVAL_SHARE * found[0].score]
+        return [ReferencePoint(d.xyz_mm, FoundBy.DETECTOR, d.score) for d in rivals]
 
-    def _handedness(
-        self, frame: DepthFrame, point: ReferencePoint, given: Handedness | None, side_mm: float
-    ) -> tuple[Handedness, float] | None:
-        """Return label and score: the caller's, the judge's, or the hand that the model knows."""
-        manifest = self._manifest
-        known = manifest.handedness
-        if known is None:
-            return None
-        if given is not None:
-            return given, 1.0
-        if self._judge is None or manifest.judge is None:
-            return known, _UNKNOWN_SCORE
-        crops = [self._crop(frame, point, side_mm, is_mirrored=m) for m in (False, True)]
-        as_it_is, in_mirror = self._judge.estimate(crops, Decode.ARGMAX).answers
-        lead = float(as_it_is.confidence.mean() - in_mirror.confidence.mean())
-        score = 1 / (1 + math.exp(-manifest.judge.per_confidence * abs(lead)))
-        return (known if lead >= 0 else known.other), score
+    def _judged(self, guesses: Sequence["_Guess"]) -> tuple["_Guess", float]:
+        """Return the guess with the highest mean peak, and how sure its hand is, 0.5..1."""
+        record = self._manifest.judge
+        if self._judge is None or record is None or len(guesses) == 1:
+            return guesses[0], _UNKNOWN_SCORE
+        answers = self._judge.estimate([guess.crop for guess in guesses], Decode.ARGMAX).answers
+        sureness = [float(answer.confidence.mean()) for answer in answers]
+        best = max(range(len(guesses)), key=sureness.__getitem__)
+        chosen = guesses[best]
+        rivals = [
+            sure
+            for sure, guess in zip(sureness, guesses, strict=True)
+            if guess.point is chosen.point and guess.hand is not chosen.hand
+        ]
+        lead = sureness[best] - rivals[0] if rivals else 0.0
+        return chosen, 1 / (1 + math.exp(-record.per_confidence * lead))
 
     def _crop(
-        self, frame: DepthFrame, point: ReferencePoint, side_mm: float, *, is_mirrored: bool
+        self, frame: DepthFrame, point: ReferencePoint, side_mm: float, hand: Handedness | None
     ) -> TargetCrop:
+        """Return the crop around a point, showing the hand that the nets know."""
         refiner = self._manifest.refiner
         reach = reach_mm(
             side_mm=side_mm, refiner_side_mm=refiner.side_mm, refiner_passes=refiner.passes
         )
         crop = target_crop(frame, point.xyz_mm, side_mm=side_mm, reach_mm=reach)
-        return mirrored_crop(crop) if is_mirrored else crop
+        return crop if hand is self._manifest.handedness else mirrored_crop(crop)
 
 
 class Estimator:

@@ -51,10 +51,23 @@ def test_a_peak_comes_back_as_the_point_it_stands_for():
     frame = sphere_frame((0, 0, 500), hw=(240, 320))
     found = detections(heat_at([(12, 20, 0.9)]), np.full((32, 40), 0.5), frame, min_score=0.2)
     assert len(found) == 1
-    np.testing.assert_allclose(found[0].xyz_mm[2], 500)
+    surface_mm = np.median(frame.depth_mm[90:110, 155:170])
+    np.testing.assert_allclose(found[0].xyz_mm[2], surface_mm + 22, atol=5)
     uv = pixel_from_camera(found[0].xyz_mm, CAMERA)
     np.testing.assert_allclose(uv, pixel_from_cell(np.array([20.0, 12.0]), (240, 320)))
     assert found[0].score == 0.9
+
+
+def test_where_there_are_no_readings_the_nets_own_depth_is_taken():
+    frame = DepthFrame(np.zeros((240, 320), np.float32), CAMERA)
+    (found,) = detections(heat_at([(12, 20, 0.9)]), np.full((32, 40), 0.5), frame, min_score=0.2)
+    np.testing.assert_allclose(found.xyz_mm[2], 500)
+
+
+def test_readings_far_from_the_nets_depth_are_not_the_target():
+    frame = DepthFrame(np.full((240, 320), 900, np.float32), CAMERA)
+    (found,) = detections(heat_at([(12, 20, 0.9)]), np.full((32, 40), 0.5), frame, min_score=0.2)
+    np.testing.assert_allclose(found.xyz_mm[2], 500)
 
 
 def test_targets_come_best_first_and_weak_ones_not_at_all():

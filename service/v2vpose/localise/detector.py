@@ -19,6 +19,9 @@ LONG_SIDE_PX: Final = 160
 STEP_PX: Final = 16  # the image's sides are padded to multiples of this
 STRIDE_PX: Final = 4  # of the net's output
 _WINDOW: Final = 2  # cells around a peak in which no second one is taken
+_DISC_MM: Final = 30.0  # half the side of the patch whose readings give the depth
+_GUESS_MM: Final = 200.0  # how far off the net's own depth may be
+_FLESH_MM: Final = 22.0  # from the surface to the middle of the joints, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ def detections(
         if remaining[row, col] < min_score:
             return found
         window = (_around(row, heat.shape[0]), _around(col, heat.shape[1]))
-        xyz_mm = _centre(heat[window], depth_m[window], frame, window)
+        uv_px, z_mm = _centre(heat[window], depth_m[window], frame, window)
+        z_mm = _surface_mm(frame, uv_px, z_mm)
+        xyz_mm = camera_from_pixel(uv_px, np.array(z_mm), frame.intrinsics)
         found.append(Detection(xyz_mm, float(heat[row, col])))
         remaining[window] = 0
 
@@ -91,13 +96,30 @@ def pixel_from_cell(uv_cell: FloatArray, hw: tuple[int, int]) -> FloatArray:
 
 def _centre(
     weights: FloatArray, depth_m: FloatArray, frame: DepthFrame, window: tuple[slice, slice]
-) -> FloatArray:
-    """Return the (3,) camera point of a peak, weighted over the cells around it."""
+) -> tuple[FloatArray, float]:
+    """Return pixel and depth in mm of a peak, weighted over the cells around it."""
     rows, cols = np.mgrid[window]
     total = weights.sum()
     uv_cell = np.array([(weights * cols).sum(), (weights * rows).sum()]) / total
-    z_mm = np.array(float((weights * depth_m).sum() / total) * 1000)
-    return camera_from_pixel(pixel_from_cell(uv_cell, frame.hw), z_mm, frame.intrinsics)
+    z_mm = float((weights * depth_m).sum() / total) * 1000
+    return pixel_from_cell(uv_cell, frame.hw), z_mm
+
+
+def _surface_mm(frame: DepthFrame, uv_px: FloatArray, z_mm: float) -> float:
+    """Return the depth of the readings around a pixel; the net's own guess if there are none.
+
+    The net knows roughly how far the target is, the readings know exactly.
+    """
+    intrinsics = frame.intrinsics
+    rows, cols = frame.hw
+    reach_px = _DISC_MM / max(z_mm, 1.0)
+    u, v = (int(c) for c in np.round(uv_px))
+    du, dv = (max(1, int(reach_px * f)) for f in (intrinsics.fx_px, intrinsics.fy_px))
+    near = frame.depth_mm[
+        max(v - dv, 0) : min(v + dv + 1, rows), max(u - du, 0) : min(u + du + 1, cols)
+    ]
+    surface = near[(near > 0) & (np.abs(near - z_mm) < _GUESS_MM)]
+    return float(np.median(surface)) + _FLESH_MM if len(surface) else z_mm
 
 
 def _around(index: int, size: int) -> slice:
