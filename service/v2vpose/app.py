@@ -1,0 +1,242 @@
+"""The composition root: the only place that names concrete classes; and the service's life.
+
+One process, one event loop: REST, gRPC and the pipeline. SIGTERM or SIGINT: not ready at once,
+still accepting for a short announced delay, then no new connections, finish what was accepted
+within the grace, exit 0. A second signal means now.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Final, Protocol
+
+import uvloop
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from v2vpose.api.access import Keys
+from v2vpose.api.decode import Limits
+from v2vpose.api.http_server import HttpServer
+from v2vpose.api.offload import Offload
+from v2vpose.api.parts import WireParts
+from v2vpose.api.rest import rest_app
+from v2vpose.api.rpc_server import RpcServer
+from v2vpose.errors import InvalidFieldError
+from v2vpose.model_store import ModelStore
+from v2vpose.serving.engines.local import local_engine
+from v2vpose.serving.pipeline import Limits as EngineLimits
+from v2vpose.serving.pipeline import Pipeline
+from v2vpose.serving.scheduler import BatchPolicy
+from v2vpose.settings import Settings
+from v2vpose.telemetry import JsonFormatter, Telemetry
+
+_log: Final = logging.getLogger("v2vpose.app")
+
+
+class Lifecycle(Protocol):
+    """The part of the pipeline that starts and ends."""
+
+    async def start(self) -> None:
+        """Bring everything up."""
+        ...
+
+    def begin_drain(self) -> None:
+        """Stop being ready."""
+        ...
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Finish what was accepted within the grace."""
+        ...
+
+
+class Service:
+    """The running service.
+
+    Args:
+        engine: what is behind both doors; stopped last.
+        http: the HTTP server.
+        rpc: the gRPC server.
+        drain_delay_s: seconds between "not ready" and the end of accepting.
+        drain_grace_s: seconds to finish what was accepted.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Lifecycle,
+        http: HttpServer,
+        rpc: RpcServer,
+        drain_delay_s: float,
+        drain_grace_s: float,
+    ) -> None:
+        self._engine = engine
+        self._http = http
+        self._rpc = rpc
+        self._drain_delay_s = drain_delay_s
+        self._drain_grace_s = drain_grace_s
+        self._drain = asyncio.Event()
+        self._now = asyncio.Event()
+        self.listening = asyncio.Event()
+        self.http_port = 0
+        self.grpc_port = 0
+
+    def stop(self) -> None:
+        """Begin the drain; the second call means now."""
+        if self._drain.is_set():
+            _log.warning("second signal: stopping now")
+            self._now.set()
+        else:
+            _log.info("draining: %g s not ready but accepting", self._drain_delay_s)
+            self._engine.begin_drain()
+            self._drain.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            InvalidFieldError: a port cannot be listened on.
+            PoseError: what the engine raised on its way up.
+        """
+        try:
+            self.http_port = await self._http.start()
+            self.grpc_port = await self._rpc.start()
+            self.listening.set()
+            _log.info("REST on port %d, gRPC on port %d", self.http_port, self.grpc_port)
+            await _first_of(self._engine.start(), self._drain.wait())
+            if not self._drain.is_set():
+                await self._rpc.update_health()
+                _log.info("ready")
+            await self._drain.wait()
+            await self._rpc.update_health()
+            await _first_of(asyncio.sleep(self._drain_delay_s), self._now.wait())
+        finally:
+            await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        """Close both doors, let those inside finish, stop the engine; all within one grace."""
+        grace_s = 0.0 if self._now.is_set() else self._drain_grace_s
+        deadline_s = time.monotonic() + grace_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await _first_of(self._close_doors(grace_s), self._now.wait())
+        left_s = 0.0 if self._now.is_set() else max(deadline_s - time.monotonic(), 0.0)
+        await self._engine.stop(grace_s=left_s)
+        await self._close_doors(0.0)
+        _log.info("stopped")
+
+    async def _close_doors(self, grace_s: float) -> None:
+        await asyncio.gather(self._http.stop(grace_s=grace_s), self._rpc.stop(grace_s=grace_s))
+
+
+def build(settings: Settings) -> Service:
+    """Wire the service together; nothing runs yet.
+
+    Raises:
+        InvalidFieldError: there is no model store, or nothing in it.
+    """
+    telemetry = Telemetry(CollectorRegistry())
+    pipeline = _pipeline(settings, telemetry)
+    parts = WireParts(
+        pipeline=pipeline,
+        telemetry=telemetry,
+        keys=Keys(_secret(settings.api_key), _secret(settings.admin_key)),
+        limits=Limits(max_body_bytes=settings.max_body_bytes, max_pixels=settings.max_pixels),
+        offload=Offload(
+            threads=settings.decode_threads, max_waiting=settings.max_decode_queue_size
+        ),
+        timeout_s=settings.request_timeout_s,
+    )
+    return Service(
+        engine=pipeline,
+        http=HttpServer(rest_app(parts), host=settings.host, port=settings.http_port),
+        rpc=RpcServer(
+            parts,
+            min_confidence=settings.tracking_min_confidence,
+            host=settings.host,
+            port=settings.grpc_port,
+        ),
+        drain_delay_s=settings.drain_delay_s,
+        drain_grace_s=settings.drain_grace_s,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run the service in this process until a signal ends it."""
+    configure_logging(settings.log_level, settings.log_format)
+
+    async def main() -> None:
+        service = build(settings)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop)
+        await service.run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Write log lines to stderr: JSON, or text for people at a terminal."""
+    is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        if is_text
+        else JsonFormatter()
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+async def _first_of(*works: Awaitable[Any]) -> None:
+    """Wait for the first to end; cancel the others; pass on what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
+    store = ModelStore(settings.store_path())
+    models = dict(_model_and_version(text) for text in settings.models or store.models())
+    if not models:
+        raise InvalidFieldError(f"no models in {store.root}")
+    return Pipeline(
+        store,
+        models,
+        engine=partial(
+            local_engine,
+            max_batch_size=settings.max_batch_size,
+            backend=None if settings.backend == "auto" else settings.backend,
+            replicas=settings.replicas,
+        ),
+        limits=EngineLimits(
+            batch=BatchPolicy(
+                max_batch_size=settings.max_batch_size,
+                max_queue_delay_s=settings.max_queue_delay_ms / 1000,
+            ),
+            max_queue_size=settings.max_queue_size,
+            quorum=settings.quorum,
+            locate_threads=settings.locate_threads,
+        ),
+        telemetry=telemetry,
+    )
+
+
+def _model_and_version(text: str) -> tuple[str, str | None]:
+    model, _, version = text.partition("@")
+    return model, version or None

@@ -1,0 +1,1 @@
+"""The serving engine: admission, batches, workers, aggregator, behind one object."""

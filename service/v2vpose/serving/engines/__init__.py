@@ -1,0 +1,1 @@
+"""Engines: where the members of an ensemble run."""

@@ -1,0 +1,234 @@
+"""The service's side of one worker process, from its start to its end; it is not reused."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from v2vpose.errors import InvalidModelError, UnavailableError
+from v2vpose.serving.engines.child import Child
+from v2vpose.serving.engines.messages import Answer, Broken, Job, Ready, Start
+from v2vpose.serving.ports import Listener, MemberReply, MemberState
+
+_LOG: Final = logging.getLogger(__name__)
+_MODULE: Final = "v2vpose.serving.engines.worker"
+_NEVER_STARTED: Final = 127
+_FAILURES_TO_KILL: Final = 3  # a device error often stays until the process ends
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a worker may be silent while it has work.
+
+    The limits for late and hung are the larger of a fixed time and a multiple of the longest that a
+    member took for the largest batch during warm-up.
+
+    Attributes:
+        start_s: for loading, warm-up and self-test.
+        late_s: then nobody waits for it whose other members make a quorum.
+        late_factor: the multiple for late.
+        hung_s: then it is killed.
+        hung_factor: the multiple for hung.
+    """
+
+    start_s: float = 300.0
+    late_s: float = 1.0
+    late_factor: float = 4.0
+    hung_s: float = 10.0
+    hung_factor: float = 20.0
+
+
+@dataclass(slots=True)
+class _Task:
+    """A job that is out: who waits for it, which members are missing, what to do at its end."""
+
+    to: Listener
+    missing: set[int]
+    on_done: Callable[[], None]
+
+
+class WorkerProcess:
+    """One process that holds members.
+
+    Args:
+        name: for people; seen in `ps`.
+        index: which worker of the engine this is.
+        patience: how long it may be silent.
+        on_change: called when its state changes.
+    """
+
+    def __init__(
+        self, name: str, index: int, patience: Patience, on_change: Callable[[], None]
+    ) -> None:
+        self.state = MemberState.DOWN
+        self._name = name
+        self._index = index
+        self._patience = patience
+        self._on_change = on_change
+        self._child: Child | None = None
+        self._told: asyncio.Future[Ready | Broken] = asyncio.get_running_loop().create_future()
+        self._tasks: dict[int, _Task] = {}  # by number of the job
+        self._failures: dict[int, int] = {}  # by epoch: batches in a row without any keypoints
+        self._late_s = patience.late_s
+        self._hung_s = patience.hung_s
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, once started."""
+        return None if self._child is None else self._child.pid
+
+    async def start(self, message: Start, environment: Mapping[str, str]) -> None:
+        """Start the process and wait until it is ready; if it raises, the process is killed.
+
+        Raises:
+            InvalidModelError: a member cannot be loaded, or failed its self-test.
+            UnavailableError: the process ended or took too long.
+        """
+        try:
+            self._child = await Child.spawn(
+                _MODULE,
+                [self._name],
+                pass_fds=[message.crops_fd],
+                environment=environment,
+                on_message=self._take,
+                on_close=self._close,
+            )
+        except OSError as error:
+            raise UnavailableError(f"{self._name} cannot be started: {error}") from error
+        self._child.send(message)
+        try:
+            news: list[asyncio.Future[Any]] = [self._told, self._child.ended]
+            await asyncio.wait(
+                news, timeout=self._patience.start_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._begin(self._heard())
+        except BaseException:
+            self._child.kill()
+            raise
+
+    def ask(self, job: Job, to: Listener, on_done: Callable[[], None]) -> None:
+        """Give the worker a job.
+
+        Args:
+            job: what to do.
+            to: hears of every member named in the job, once.
+            on_done: called when the worker does not look at the crops any more.
+        """
+        if self._child is None:
+            raise RuntimeError("start comes first")
+        self._tasks[job.number] = _Task(to, set(job.rows), on_done)
+        if self._watch is None:
+            self._expect_sign_of_life()
+        self._child.send(job)
+
+    def kill(self) -> None:
+        """End the process now."""
+        if self._child is not None:
+            self._child.kill()
+
+    async def ended(self) -> int:
+        """Wait for the end of the process; return its exit status, negative for a signal."""
+        if self._child is None:
+            return _NEVER_STARTED
+        return await asyncio.shield(self._child.ended)
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Let the process finish its jobs within the grace, then end it."""
+        if self._child is None:
+            return
+        self._child.finish()
+        done, _ = await asyncio.wait({self._child.ended}, timeout=grace_s)
+        if not done:
+            _LOG.warning("%s did not finish within %g s: killed", self._name, grace_s)
+            self._child.kill()
+            await self.ended()
+
+    def _heard(self) -> Ready:
+        """Return what the worker said at its start.
+
+        Raises:
+            InvalidModelError, UnavailableError: nothing good.
+        """
+        if not self._told.done():
+            if self._child is not None and self._child.ended.done():
+                status = self._child.ended.result()
+                raise UnavailableError(f"{self._name} ended while starting (status {status})")
+            raise UnavailableError(
+                f"{self._name} was not ready within {self._patience.start_s:g} s"
+            )
+        said = self._told.result()
+        if isinstance(said, Ready):
+            return said
+        if said.is_model:
+            raise InvalidModelError(said.text)
+        raise UnavailableError(f"{self._name} could not start: {said.text}")
+
+    def _begin(self, ready: Ready) -> None:
+        self._late_s = max(self._late_s, self._patience.late_factor * ready.slowest_s)
+        self._hung_s = max(self._hung_s, self._patience.hung_factor * ready.slowest_s)
+        self._change(MemberState.UP)
+
+    def _take(self, message: Any) -> None:
+        """Handle a message of the worker."""
+        if not isinstance(message, list):
+            self._told.set_result(message)
+            return
+        for answer in message:
+            self._take_answer(answer)
+        self._change(MemberState.UP)
+        self._expect_sign_of_life()
+        if any(failures >= _FAILURES_TO_KILL for failures in self._failures.values()):
+            _LOG.error("%s failed %d times in a row: killed", self._name, _FAILURES_TO_KILL)
+            self.kill()
+
+    def _take_answer(self, answer: Answer) -> None:
+        if answer.error is not None:
+            _LOG.error("%s: epoch %d failed: %s", self._name, answer.epoch, answer.error)
+        answers = answer.answers()
+        if answers:
+            self._failures.pop(answer.epoch, None)
+        else:
+            self._failures[answer.epoch] = self._failures.get(answer.epoch, 0) + 1
+        task = self._tasks[answer.number]
+        task.missing.remove(answer.epoch)
+        if not task.missing:
+            del self._tasks[answer.number]
+            task.on_done()
+        task.to.replied(answer.epoch, MemberReply(answers, answer.stage_s, worker=self._index))
+
+    def _close(self) -> None:
+        """Handle the end of the socket: the process has ended, or is about to."""
+        tasks, self._tasks = self._tasks, {}
+        self._expect_sign_of_life()
+        self._change(MemberState.DOWN)
+        for task in tasks.values():
+            task.on_done()
+            for epoch in task.missing:
+                task.to.failed(epoch)
+
+    def _expect_sign_of_life(self) -> None:
+        """Start the watchdog anew, if there is anything to wait for."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._tasks:
+            self._watch = asyncio.get_running_loop().call_later(self._late_s, self._be_late)
+
+    def _be_late(self) -> None:
+        wait_s = max(self._hung_s - self._late_s, 0)
+        self._watch = asyncio.get_running_loop().call_later(wait_s, self._be_hung)
+        self._change(MemberState.LATE)
+        for task in list(self._tasks.values()):
+            for epoch in list(task.missing):
+                task.to.late(epoch)
+
+    def _be_hung(self) -> None:
+        _LOG.error("%s was silent for %g s: killed", self._name, self._hung_s)
+        self.kill()
+
+    def _change(self, state: MemberState) -> None:
+        if self.state is not state:
+            self.state = state
+            self._on_change()

@@ -1,0 +1,335 @@
+"""The one object that REST and gRPC share: a depth frame in, a pose out."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from v2vpose.errors import (
+    DeadlineExceededError,
+    OverloadedError,
+    PayloadTooLargeError,
+    UnavailableError,
+    UnknownModelError,
+)
+from v2vpose.estimator import Localiser, Options, mean_pose
+from v2vpose.model_store import Manifest, ModelStore, ModelVersion
+from v2vpose.serving.admission import Admission
+from v2vpose.serving.aggregator import Quorum
+from v2vpose.serving.ports import MAX_FRAME_PX, Engine, ModelHealth, Priority
+from v2vpose.serving.scheduler import BatchPolicy, Scheduler
+from v2vpose.serving.served_version import ServedVersion
+from v2vpose.telemetry import Telemetry
+from v2vpose.values import DepthFrame, Pose
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An answer.
+
+    Attributes:
+        pose: the pose.
+        model: which model answered.
+        version: which version of it.
+        timing_s: seconds by stage: locate queue refine voxelize forward peak aggregate total.
+    """
+
+    pose: Pose
+    model: str
+    version: str
+    timing_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service takes on.
+
+    Attributes:
+        batch: when a batch closes.
+        max_queue_size: requests a model may have that no worker has yet.
+        quorum: members that must answer; None = half, rounded up.
+        locate_threads: frames searched for their target at a time.
+    """
+
+    batch: BatchPolicy = field(default_factory=BatchPolicy)
+    max_queue_size: int = 64
+    quorum: int | None = None
+    locate_threads: int = 2
+
+
+class Pipeline:
+    """Serves one or more models.
+
+    Args:
+        store: where the models are.
+        models: which version of each model; None = the newest. The first is the default model.
+        engine: makes the engine of a model version.
+        limits: what the service takes on.
+        telemetry: where it is measured.
+    """
+
+    def __init__(
+        self,
+        store: ModelStore,
+        models: Mapping[str, str | None],
+        *,
+        engine: Callable[[ModelVersion], Engine],
+        limits: Limits,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store = store
+        self._models = dict(models)
+        self._engine = engine
+        self._limits = limits
+        self._telemetry = telemetry
+        self._locators = ThreadPoolExecutor(limits.locate_threads, thread_name_prefix="locate")
+        self._admissions = {
+            model: Admission(
+                max_queue_size=limits.max_queue_size,
+                on_waiting=telemetry.queue_depth.labels(model).set,
+            )
+            for model in models
+        }
+        self._served: dict[str, ServedVersion] = {}  # by model
+        self._retiring: dict[ServedVersion, asyncio.Task[None]] = {}
+        self._reloading = asyncio.Lock()
+        self._draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model has its quorum of warm workers, and no drain has begun."""
+        started = len(self._served) == len(self._models)
+        return started and not self._draining and all(model.ready for model in self.health())
+
+    async def start(self) -> None:
+        """Bring every engine up, warm and self-tested; if it raises, nothing is left running.
+
+        Raises:
+            UnknownModelError, InvalidModelError: a model cannot be served.
+            UnavailableError: a worker did not come up.
+        """
+        try:
+            for model, version in self._models.items():
+                self._serve(await self._bring_up(model, version))
+        except BaseException:
+            await self.stop(grace_s=0)
+            raise
+
+    def begin_drain(self) -> None:
+        """Stop being ready; requests are still accepted until `stop`."""
+        self._draining = True
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Refuse new requests, finish those accepted within the grace, stop the workers."""
+        self.begin_drain()
+        for admission in self._admissions.values():
+            admission.close()
+        for task in self._retiring.values():
+            task.cancel()
+        end_s = time.monotonic() + grace_s
+        versions = [*self._served.values(), *self._retiring]
+        await asyncio.gather(*(_drain_and_stop(version, end_s) for version in versions))
+        self._locators.shutdown(wait=False)
+
+    async def estimate(
+        self,
+        frame: DepthFrame,
+        options: Options,
+        *,
+        model: str | None = None,
+        version: str | None = None,
+        deadline_s: float | None = None,
+        priority: Priority = Priority.NORMAL,
+    ) -> Estimate:
+        """Estimate the pose of the best target in the frame.
+
+        A caller may leave at any time: cancelling costs no other caller anything.
+
+        Args:
+            frame: the depth map.
+            options: what the caller chose.
+            model: None = the first of the service.
+            version: None = the one being served.
+            deadline_s: instant of `time.monotonic` after which the answer is of no use.
+            priority: who goes first when workers are busy.
+
+        Raises:
+            UnknownModelError: not a model, version or epoch being served.
+            NothingToEstimateError, InvalidFieldError: see `estimator`.
+            PayloadTooLargeError: the frame has too many pixels.
+            OverloadedError: the queue is full.
+            DeadlineExceededError: the deadline passed.
+            UnavailableError: not started, draining, or below quorum.
+        """
+        begin_s = time.monotonic()
+        if frame.depth_mm.size > MAX_FRAME_PX:
+            raise PayloadTooLargeError(
+                f"{frame.depth_mm.size} pixels, at most {MAX_FRAME_PX} are taken"
+            )
+        served = self._find(model, version)
+        with self._rejections_counted(), served.in_use():
+            wait_s = None if deadline_s is None else deadline_s - begin_s
+            if wait_s is not None and wait_s <= 0:
+                raise DeadlineExceededError("the deadline passed before the work began")
+            try:
+                async with asyncio.timeout(wait_s):
+                    return await self._answer(served, frame, options, begin_s, deadline_s, priority)
+            except TimeoutError as error:
+                raise DeadlineExceededError(
+                    f"no answer within the {wait_s:.3f} s that were left"
+                ) from error
+
+    def models(self) -> Sequence[Manifest]:
+        """Return the manifests of the versions being served; the default model first."""
+        return [served.manifest for served in self._served.values()]
+
+    def manifest(self, model: str | None = None, version: str | None = None) -> Manifest:
+        """Return a manifest of a version being served.
+
+        Raises:
+            UnknownModelError: it is not.
+            UnavailableError: not yet.
+        """
+        return self._find(model, version).manifest
+
+    def health(self) -> Sequence[ModelHealth]:
+        """Return the state of every model and its workers, the default model first."""
+        return [served.health() for served in self._served.values()]
+
+    async def reload(self, model: str, version: str | None = None) -> Manifest:
+        """Warm a version up beside the one being served, move the traffic, drain the old one.
+
+        Args:
+            model: a model being served.
+            version: None = the newest in the store.
+
+        Raises:
+            UnknownModelError: no such model or version.
+            InvalidModelError: the version is broken; the old one keeps serving.
+            UnavailableError: draining, or its workers did not come up; the old one keeps serving.
+        """
+        async with self._reloading:
+            old = self._find(model, None)
+            new = await self._bring_up(model, version)
+            if self._draining:
+                await new.engine.stop(grace_s=0)
+                raise UnavailableError("the service is draining; nothing is reloaded")
+            old.forget(self._telemetry)
+            self._serve(new)
+            self._retiring[old] = asyncio.create_task(self._retire(old))
+            return new.manifest
+
+    async def _answer(
+        self,
+        served: ServedVersion,
+        frame: DepthFrame,
+        options: Options,
+        begin_s: float,
+        deadline_s: float | None,
+        priority: Priority,
+    ) -> Estimate:
+        loop = asyncio.get_running_loop()
+        manifest = served.manifest
+        with self._admissions[manifest.model].place() as place:
+            target = await loop.run_in_executor(
+                self._locators, served.localiser.locate, frame, options
+            )
+            located_s = time.monotonic()
+            answered = await served.scheduler.answers(
+                target, place=place, deadline_s=deadline_s, priority=priority
+            )
+        answered_s = time.monotonic()
+        pose = mean_pose(frame, target, answered.answers)
+        end_s = time.monotonic()
+        timing_s = {
+            "locate": located_s - begin_s,
+            "queue": answered.queue_s,
+            **answered.stage_s,
+            "aggregate": end_s - answered_s,
+        }
+        self._measure(manifest.model, pose, timing_s)
+        return Estimate(
+            pose, manifest.model, manifest.version, {**timing_s, "total": end_s - begin_s}
+        )
+
+    def _measure(self, model: str, pose: Pose, timing_s: Mapping[str, float]) -> None:
+        telemetry = self._telemetry
+        telemetry.stages(timing_s)
+        telemetry.ensemble_answered.labels(model).observe(len(pose.answered))
+        telemetry.degraded_total.inc(pose.degraded)
+        telemetry.ensemble_spread_mm.observe(float(pose.spread_mm.mean()))
+        telemetry.keypoint_confidence.observe(float(pose.confidence.mean()))
+
+    @contextmanager
+    def _rejections_counted(self) -> Iterator[None]:
+        try:
+            yield
+        except (OverloadedError, DeadlineExceededError, UnavailableError) as error:
+            self._telemetry.rejected_total.labels(error.code).inc()
+            raise
+        except asyncio.CancelledError:
+            self._telemetry.rejected_total.labels("cancelled").inc()
+            raise
+
+    def _find(self, model: str | None, version: str | None) -> ServedVersion:
+        name = next(iter(self._models)) if model is None else model
+        if name not in self._models:
+            raise UnknownModelError(f"no model {name!r}; served: {', '.join(self._models)}")
+        if name not in self._served:
+            raise UnavailableError(f"{name} is not up yet; try again later")
+        served = self._served[name]
+        if version not in {None, served.manifest.version}:
+            raise UnknownModelError(
+                f"{name} version {version!r} is not served; version {served.manifest.version} is"
+            )
+        return served
+
+    async def _bring_up(self, model: str, version: str | None) -> ServedVersion:
+        """Open a version, and bring its engine up."""
+
+        def prepare() -> tuple[ModelVersion, Localiser, Engine]:
+            opened = self._store.open(model, version)
+            localiser = Localiser.load(opened)
+            return opened, localiser, self._engine(opened)
+
+        opened, localiser, engine = await asyncio.to_thread(prepare)
+        quorum = Quorum(self._limits.quorum)
+        scheduler = Scheduler(
+            engine, self._limits.batch, quorum, on_batch=self._telemetry.batch_size.observe
+        )
+        served = ServedVersion(
+            opened.manifest,
+            localiser=localiser,
+            engine=engine,
+            scheduler=scheduler,
+            quorum=quorum,
+        )
+        engine.on_change(lambda: self._workers_changed(served))
+        await engine.start()
+        return served
+
+    def _serve(self, served: ServedVersion) -> None:
+        self._served[served.manifest.model] = served
+        served.report(self._telemetry)
+
+    def _workers_changed(self, served: ServedVersion) -> None:
+        if self._served.get(served.manifest.model) is served:
+            served.report(self._telemetry)
+        served.scheduler.dispatch()
+
+    async def _retire(self, old: ServedVersion) -> None:
+        await old.drained()
+        await old.engine.stop(grace_s=1.0)
+        del self._retiring[old]
+
+
+async def _drain_and_stop(version: ServedVersion, end_s: float) -> None:
+    """Wait for the users of a version until `end_s`, then stop it."""
+    try:
+        async with asyncio.timeout(end_s - time.monotonic()):
+            await version.drained()
+    except TimeoutError:
+        pass
+    await version.engine.stop(grace_s=max(end_s - time.monotonic(), 0.0))

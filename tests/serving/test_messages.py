@@ -1,0 +1,44 @@
+import socket
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2vpose.serving.engines.messages import Answer, Ready, Unpacker, packed, received
+from v2vpose.values import MemberAnswer
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5), st.integers(1, 20))
+def test_messages_arrive_whole_however_the_stream_is_cut(contents, step):
+    stream = b"".join(packed(content) for content in contents)
+    unpacker = Unpacker()
+    pieces = [stream[i : i + step] for i in range(0, len(stream), step)]
+    assert [message for piece in pieces for message in unpacker.feed(piece)] == contents
+
+
+def test_reading_ends_when_the_other_end_closes():
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(packed(Ready(1.0)) + packed("half")[:5])
+        there.shutdown(socket.SHUT_WR)
+        assert list(received(here, Unpacker())) == [Ready(1.0)]
+
+
+@pytest.mark.parametrize("rows", [(), (0,), (3, 1)])
+def test_answers_keep_their_places(rows):
+    rng = np.random.default_rng(0)
+    answers = {
+        row: MemberAnswer(rng.random((5, 3)), rng.random(5), rng.random(3), occupied_vox=row)
+        for row in rows
+    }
+    (message,) = Unpacker().feed(packed(Answer.of(7, 2, answers, {"forward": 0.5})))
+    assert (message.number, message.epoch, message.error) == (7, 2, None)
+    assert message.stage_s == {"forward": 0.5}
+    found = message.answers()
+    assert list(found) == list(rows)
+    for row, expected in answers.items():
+        np.testing.assert_array_equal(found[row].keypoints_mm, expected.keypoints_mm)
+        np.testing.assert_array_equal(found[row].confidence, expected.confidence)
+        np.testing.assert_array_equal(found[row].refined_point_mm, expected.refined_point_mm)
+        assert found[row].occupied_vox == row

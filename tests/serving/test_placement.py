@@ -1,0 +1,51 @@
+import pytest
+
+from v2vpose.serving.engines.placement import automatic, available_cores
+
+TEN = tuple(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "cores", "workers", "threads"),
+    [(TEN, 1, 1, 1), (TEN, 2, 2, 1), (TEN[:5], 2, 2, 1), (TEN[:2], 8, 2, 4), (TEN[:3], 4, 3, 1)],
+)
+def test_members_are_dealt_out_to_the_cores(epochs, cores, workers, threads):
+    plans = automatic(epochs, cores=cores)
+    assert len(plans) == workers
+    assert sorted(e for plan in plans for e in plan.epochs) == list(epochs)
+    sizes = {len(plan.epochs) for plan in plans}
+    assert max(sizes) - min(sizes) <= 1
+    assert {plan.threads for plan in plans} == {threads}
+    assert sum(plan.threads for plan in plans) <= cores
+
+
+def test_replicas_on_cores_share_them():
+    plans = automatic(TEN, cores=4, replicas=2)
+    assert [plan.replica for plan in plans] == [0, 0, 1, 1]
+    assert sum(plan.threads for plan in plans) == 4
+
+
+def test_more_replicas_than_cores_still_run():
+    assert len(automatic(TEN, cores=1, replicas=3)) == 3
+
+
+def test_on_gpus_every_member_has_a_worker():
+    plans = automatic(TEN, cores=16, gpus=1)
+    assert [plan.epochs for plan in plans] == [(epoch,) for epoch in TEN]
+    assert {plan.device for plan in plans} == {"cuda:0"}
+
+
+def test_members_spread_over_the_gpus_and_replicas_keep_apart():
+    assert [p.device for p in automatic((1, 2, 3), cores=1, gpus=2)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
+    plans = automatic((1, 2), cores=1, gpus=4, replicas=2)
+    devices = [{p.device for p in plans if p.replica == replica} for replica in (0, 1)]
+    assert devices == [{"cuda:0", "cuda:2"}, {"cuda:1", "cuda:3"}]
+    assert {p.device for p in automatic((1, 2), cores=1, gpus=1, replicas=3)} == {"cuda:0"}
+
+
+def test_there_is_at_least_one_core():
+    assert available_cores() >= 1
