@@ -1,0 +1,151 @@
+"""A pose -> the fields of its answer, as plain values that `orjson` writes in microseconds."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from v2vpose.api.fields import Include
+from v2vpose.model_store import Manifest
+from v2vpose.serving.pipeline import Estimate
+from v2vpose.values import FloatArray, Pose
+
+STAGES: Final = (
+    "decode", "locate", "queue", "refine", "voxelize", "forward", "peak", "aggregate", "total",
+)  # fmt: skip
+MM_DECIMALS: Final = 3
+PX_DECIMALS: Final = 2
+SCORE_DECIMALS: Final = 4
+_LOW_CONFIDENCE: Final = 0.2
+
+
+def estimate_answer(
+    estimate: Estimate,
+    manifest: Manifest,
+    *,
+    request_id: str,
+    include: Collection[Include] = (),
+    timing_s: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Return the answer of `POST /v1/estimate`; its shape is `schemas.EstimateAnswer`.
+
+    Args:
+        estimate: what the pipeline answered.
+        manifest: of the version that answered.
+        request_id: of this request.
+        include: what else the caller wants.
+        timing_s: seconds by stage, of the whole request.
+    """
+    pose = estimate.pose
+    refined = rounded(pose.refined_point_mm, MM_DECIMALS)
+    answer: dict[str, Any] = {
+        "request_id": request_id,
+        "model": estimate.model,
+        "version": estimate.version,
+        "keypoints": _keypoints(pose, manifest),
+        "skeleton": f"/v1/models/{estimate.model}",
+        "handedness": None,
+        "reference_point_mm": {
+            "first": rounded(pose.reference_point.xyz_mm, MM_DECIMALS),
+            "refined": refined,
+            "found_by": pose.reference_point.found_by.value,
+            "score": round(float(pose.reference_point.score), SCORE_DECIMALS),
+        },
+        "cubic_box": {"center_mm": refined, "side_mm": float(pose.side_mm)},
+        "ensemble": {
+            "epochs": list(pose.epochs),
+            "answered": list(pose.answered),
+            "degraded": pose.degraded,
+        },
+        "warnings": warnings_of(pose),
+    }
+    if pose.handedness is not None:
+        label, score = pose.handedness
+        answer["handedness"] = {
+            "label": label.value,
+            "score": round(float(score), SCORE_DECIMALS),
+        }
+    if Include.MEMBERS in include:
+        answer["members"] = [
+            {
+                "epoch": epoch,
+                "keypoints_mm": rounded(member.keypoints_mm, MM_DECIMALS),
+                "confidence": rounded(member.confidence, SCORE_DECIMALS),
+                "refined_point_mm": rounded(member.refined_point_mm, MM_DECIMALS),
+            }
+            for epoch, member in pose.members.items()
+        ]
+    if Include.TIMING in include and timing_s is not None:
+        answer["timing_ms"] = {stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES}
+    return answer
+
+
+def model_info(manifest: Manifest, *, ready: bool) -> dict[str, Any]:
+    """Return a model version as `schemas.ModelInfo`."""
+    return {
+        "model": manifest.model,
+        "version": manifest.version,
+        "description": manifest.description,
+        "subject": manifest.subject.value,
+        "handedness": None if manifest.handedness is None else manifest.handedness.value,
+        "keypoints": [{"name": k.name, "meaning": k.meaning} for k in manifest.keypoints],
+        "skeleton": [list(edge) for edge in manifest.skeleton],
+        "side_mm": manifest.side_mm,
+        "near_mm": manifest.near_mm,
+        "far_mm": manifest.far_mm,
+        "input_side": manifest.input_side,
+        "decode": manifest.decode.value,
+        "epochs": list(manifest.epoch_numbers),
+        "ready": ready,
+    }
+
+
+def warnings_of(pose: Pose) -> list[str]:
+    """Return what a careful reader of the answer should know."""
+    texts = []
+    if pose.degraded:
+        silent = ", ".join(str(e) for e in pose.epochs if e not in pose.answered)
+        texts.append(
+            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; "
+            f"missing: {silent}"
+        )
+    hidden = int((~pose.in_view).sum())
+    if hidden:
+        texts.append(f"{hidden} of {len(pose.in_view)} keypoints lie outside the depth map")
+    confidence = float(pose.confidence.mean())
+    if confidence < _LOW_CONFIDENCE:
+        texts.append(
+            f"mean confidence {confidence:.2f} is low: the target may not be what it seems"
+        )
+    return texts
+
+
+def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "x_mm": xyz[0],
+            "y_mm": xyz[1],
+            "z_mm": xyz[2],
+            "u_px": uv[0],  # NaN is written as null
+            "v_px": uv[1],
+            "confidence": confidence,
+            "spread_mm": spread,
+            "in_view": in_view,
+        }
+        for name, xyz, uv, confidence, spread, in_view in zip(
+            manifest.names,
+            rounded(pose.keypoints_mm, MM_DECIMALS),
+            rounded(pose.uv_px, PX_DECIMALS),
+            rounded(pose.confidence, SCORE_DECIMALS),
+            rounded(pose.spread_mm, MM_DECIMALS),
+            pose.in_view.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def rounded(values: FloatArray, decimals: int) -> list[Any]:
+    """Return nested lists of floats with that many decimals."""
+    nested: list[Any] = np.round(np.asarray(values, np.float64), decimals).tolist()
+    return nested

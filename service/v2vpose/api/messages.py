@@ -1,0 +1,189 @@
+"""Protobuf messages <-> values. Fields are checked where REST's are: in `fields`."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from v2vpose.api.answer import (
+    MM_DECIMALS,
+    PX_DECIMALS,
+    SCORE_DECIMALS,
+    STAGES,
+    rounded,
+    warnings_of,
+)
+from v2vpose.api.decode import Encoding, encoding_from_ros
+from v2vpose.api.fields import EstimateFields, Include
+from v2vpose.api.pb import pose_pb2 as pb
+from v2vpose.errors import InvalidFieldError, UnsupportedEncodingError
+from v2vpose.model_store import Manifest
+from v2vpose.serving.pipeline import Estimate
+from v2vpose.values import Decode, FloatArray, FoundBy, Handedness, Pose
+
+_HANDEDNESS: Final = {
+    Handedness.RIGHT: pb.HANDEDNESS_RIGHT,
+    Handedness.LEFT: pb.HANDEDNESS_LEFT,
+}
+_DECODE: Final = {Decode.ARGMAX: pb.DECODE_ARGMAX, Decode.SUBVOXEL: pb.DECODE_SUBVOXEL}
+_INCLUDE: Final = {Include.MEMBERS: pb.INCLUDE_MEMBERS, Include.TIMING: pb.INCLUDE_TIMING}
+_FOUND_BY: Final = {
+    FoundBy.HINT: pb.FOUND_BY_HINT,
+    FoundBy.THRESHOLD: pb.FOUND_BY_THRESHOLD,
+    FoundBy.DETECTOR: pb.FOUND_BY_DETECTOR,
+    FoundBy.TRACKING: pb.FOUND_BY_TRACKING,
+}
+_OPTIONAL: Final = ("model", "version", "depth_unit_mm", "side_mm")
+
+
+def fields_of(options: pb.EstimateOptions) -> EstimateFields:
+    """Return the checked fields.
+
+    Raises:
+        InvalidFieldError: a field is missing, malformed or out of range.
+    """
+    values: dict[str, Any] = {
+        name: getattr(options, name) for name in _OPTIONAL if options.HasField(name)
+    }
+    if options.HasField("intrinsics"):
+        camera = options.intrinsics
+        values |= {name: getattr(camera, name) for name in ("fx_px", "fy_px", "cx_px", "cy_px")}
+    hint = options.WhichOneof("hint")
+    if hint == "reference_point_mm":
+        point = options.reference_point_mm
+        values[hint] = (point.x_mm, point.y_mm, point.z_mm)
+    elif hint == "roi_px":
+        roi = options.roi_px
+        values[hint] = (roi.u0, roi.v0, roi.u1, roi.v1)
+    elif hint == "range_mm":
+        values |= {"near_mm": options.range_mm.near_mm, "far_mm": options.range_mm.far_mm}
+    if options.handedness:
+        values["handedness"] = _named(pb.Handedness, options.handedness, "HANDEDNESS_").lower()
+    if options.decode:
+        values["decode"] = _named(pb.Decode, options.decode, "DECODE_").lower()
+    if options.epochs:
+        values["epochs"] = tuple(options.epochs)
+    if options.include:
+        values["include"] = tuple(
+            _named(pb.Include, value, "INCLUDE_").lower() for value in options.include
+        )
+    return EstimateFields.from_values(values)
+
+
+def encoding_of(depth: pb.DepthMap) -> Encoding:
+    """Return how a depth map's bytes hold its pixels.
+
+    Raises:
+        InvalidFieldError: the encoding is given twice.
+        UnsupportedEncodingError: it is missing or not known.
+    """
+    if depth.encoding and depth.ros_encoding:
+        raise InvalidFieldError("give encoding or ros_encoding, not both")
+    if depth.ros_encoding:
+        return encoding_from_ros(depth.ros_encoding)
+    name = _named(pb.Encoding, depth.encoding, "ENCODING_")
+    if name not in Encoding.__members__:
+        raise UnsupportedEncodingError(
+            f"expected encoding as one of {', '.join(Encoding)}, found {name}"
+        )
+    return Encoding[name]
+
+
+def pose_message(
+    estimate: Estimate,
+    manifest: Manifest,
+    *,
+    request_id: str,
+    include: Collection[Include] = (),
+    timing_s: Mapping[str, float] | None = None,
+) -> pb.Pose:
+    """Return what `answer.estimate_answer` returns, as a message."""
+    pose = estimate.pose
+    message = pb.Pose(
+        request_id=request_id,
+        model=estimate.model,
+        version=estimate.version,
+        keypoints=_keypoints(pose, manifest),
+        reference_point_mm=pb.ReferencePoint(
+            first=_point(pose.reference_point.xyz_mm),
+            refined=_point(pose.refined_point_mm),
+            found_by=_FOUND_BY[pose.reference_point.found_by],
+            score=round(float(pose.reference_point.score), SCORE_DECIMALS),
+        ),
+        cubic_box=pb.CubicBox(center_mm=_point(pose.refined_point_mm), side_mm=float(pose.side_mm)),
+        ensemble=pb.Ensemble(epochs=pose.epochs, answered=pose.answered, degraded=pose.degraded),
+        warnings=warnings_of(pose),
+    )
+    if pose.handedness is not None:
+        message.handedness.label = _HANDEDNESS[pose.handedness[0]]
+        message.handedness.score = round(float(pose.handedness[1]), SCORE_DECIMALS)
+    if Include.MEMBERS in include:
+        for epoch, member in pose.members.items():
+            message.members.add(
+                epoch=epoch,
+                keypoints_mm=_points(member.keypoints_mm),
+                confidence=rounded(member.confidence, SCORE_DECIMALS),
+                refined_point_mm=_point(member.refined_point_mm),
+            )
+    if Include.TIMING in include and timing_s is not None:
+        for stage in STAGES:
+            setattr(message.timing_ms, stage, round(1000 * timing_s.get(stage, 0.0), 3))
+    return message
+
+
+def model_message(manifest: Manifest, *, ready: bool) -> pb.Model:
+    """Return what `answer.model_info` returns, as a message."""
+    return pb.Model(
+        model=manifest.model,
+        version=manifest.version,
+        description=manifest.description,
+        subject=manifest.subject.value,
+        handedness=_HANDEDNESS[manifest.handedness] if manifest.handedness else None,
+        keypoints=[pb.KeypointInfo(name=k.name, meaning=k.meaning) for k in manifest.keypoints],
+        skeleton=[pb.Edge(from_keypoint=a, to_keypoint=b) for a, b in manifest.skeleton],
+        side_mm=manifest.side_mm,
+        near_mm=manifest.near_mm,
+        far_mm=manifest.far_mm,
+        input_side=manifest.input_side,
+        decode=_DECODE[manifest.decode],
+        epochs=manifest.epoch_numbers,
+        ready=ready,
+    )
+
+
+def _keypoints(pose: Pose, manifest: Manifest) -> list[pb.Keypoint]:
+    return [
+        pb.Keypoint(
+            name=name,
+            x_mm=xyz[0],
+            y_mm=xyz[1],
+            z_mm=xyz[2],
+            u_px=uv[0] if uv[0] == uv[0] else None,  # NaN
+            v_px=uv[1] if uv[1] == uv[1] else None,
+            confidence=confidence,
+            spread_mm=spread,
+            in_view=in_view,
+        )
+        for name, xyz, uv, confidence, spread, in_view in zip(
+            manifest.names,
+            rounded(pose.keypoints_mm, MM_DECIMALS),
+            rounded(pose.uv_px, PX_DECIMALS),
+            rounded(pose.confidence, SCORE_DECIMALS),
+            rounded(pose.spread_mm, MM_DECIMALS),
+            pose.in_view.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _point(xyz_mm: FloatArray) -> pb.Point:
+    return _points(xyz_mm[None])[0]
+
+
+def _points(xyz_mm: FloatArray) -> list[pb.Point]:
+    return [pb.Point(x_mm=x, y_mm=y, z_mm=z) for x, y, z in rounded(xyz_mm, MM_DECIMALS)]
+
+
+def _named(enum: Any, value: int, prefix: str) -> str:
+    """Return an enum value's name without its prefix; unknown numbers stay numbers."""
+    if value not in enum.values():
+        return str(value)
+    return str(enum.Name(value)).removeprefix(prefix)

@@ -1,0 +1,184 @@
+"""One camera's stream: frames in, answers out, in order; late frames replaced, or all kept."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from v2vpose.api.asking import answered
+from v2vpose.api.fields import EstimateFields
+from v2vpose.api.mailbox import Mailbox
+from v2vpose.api.messages import fields_of, pose_message
+from v2vpose.api.parts import WireParts
+from v2vpose.api.pb import pose_pb2 as pb
+from v2vpose.api.problems import INTERNAL_DETAIL
+from v2vpose.api.status import wire_status
+from v2vpose.api.tracking import Tracker
+from v2vpose.errors import InvalidFieldError, NothingToEstimateError, PoseError
+from v2vpose.estimator import Options
+from v2vpose.serving.pipeline import Estimate
+from v2vpose.serving.ports import Priority
+from v2vpose.values import DepthArray, DepthFrame
+
+FRAME_ROUTE: Final = "rpc_stream_frame"
+_log: Final = logging.getLogger("v2vpose.streams")
+
+Decoder = Callable[[pb.DepthMap, EstimateFields], Awaitable[DepthArray]]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParts:
+    """What every stream needs.
+
+    Attributes:
+        wire: what all interfaces share; its timeout is the deadline of one frame.
+        decode: a depth map's bytes to millimetres.
+        min_confidence: mean confidence below which a pose is not followed.
+    """
+
+    wire: WireParts
+    decode: Decoder
+    min_confidence: float
+
+
+class StreamSession:
+    """One open stream.
+
+    Args:
+        parts: what every stream needs.
+        start: the caller's first message.
+        request_id: of the stream; a frame's is this and its sequence number.
+
+    Raises:
+        InvalidFieldError: the options are missing, malformed or out of range.
+    """
+
+    def __init__(self, parts: StreamParts, start: pb.StreamStart, *, request_id: str) -> None:
+        fields = fields_of(start.options)
+        self._parts = parts
+        self._fields = fields
+        fields.intrinsics()  # refused now, not frame by frame
+        self._options = fields.options()
+        self._tracker = (
+            None
+            if start.localise_every_frame
+            else Tracker(self._options, min_confidence=parts.min_confidence)
+        )
+        self._request_id = request_id
+        self._mailbox: Mailbox[pb.Frame] = Mailbox(
+            keeps_every=start.on_backlog == pb.ON_BACKLOG_EVERY
+        )
+
+    async def run(
+        self, requests: AsyncIterator[pb.EstimateStreamRequest]
+    ) -> AsyncGenerator[pb.EstimateStreamResponse, None]:
+        """Answer frame after frame until the caller has sent all, or `close`.
+
+        Raises:
+            InvalidFieldError: a message is not a frame.
+        """
+        reader = asyncio.create_task(self._read(requests))
+        told = 0
+        try:
+            with self._parts.wire.telemetry.stream():
+                while (frame := await self._mailbox.get()) is not None:
+                    answer = await self._answer(frame)
+                    dropped = self._mailbox.dropped
+                    answer.dropped, answer.dropped_total = dropped - told, dropped
+                    self._parts.wire.telemetry.stream_frames_dropped_total.inc(dropped - told)
+                    told = dropped
+                    yield answer
+        finally:
+            self._parts.wire.telemetry.stream_frames_dropped_total.inc(self._mailbox.dropped - told)
+            reader.cancel()
+
+    async def close(self) -> None:
+        """Take no more frames; the one being worked on, and one that waits, are answered."""
+        await self._mailbox.close()
+
+    async def _read(self, requests: AsyncIterator[pb.EstimateStreamRequest]) -> None:
+        try:
+            async for request in requests:
+                await self._mailbox.put(_frame_of(request))
+        except Exception as error:  # noqa: BLE001  # handed to the side that answers
+            await self._mailbox.close(error)
+        else:
+            await self._mailbox.close()
+
+    async def _answer(self, frame: pb.Frame) -> pb.EstimateStreamResponse:
+        """Return the answer to a frame; whatever goes wrong is this frame's error alone."""
+        answer = pb.EstimateStreamResponse(
+            sequence=frame.sequence, capture_time_ns=frame.capture_time_ns
+        )
+        try:
+            with self._parts.wire.telemetry.request(FRAME_ROUTE):
+                answer.pose.CopyFrom(await self._pose(frame))
+        except PoseError as error:
+            answer.error.code = error.code
+            answer.error.detail = str(error)
+            answer.error.is_retryable = wire_status(error).is_retryable
+        except Exception:  # noqa: BLE001  # our bug: logged here, once
+            _log.exception("frame %d failed", frame.sequence)
+            answer.error.code, answer.error.detail = "internal", INTERNAL_DETAIL
+        return answer
+
+    async def _pose(self, frame: pb.Frame) -> pb.Pose:
+        start_s = time.monotonic()
+        wire = self._parts.wire
+        answer = await answered(
+            wire,
+            self._fields,
+            start_s=start_s,
+            decode=lambda: self._parts.decode(frame.depth, self._fields),
+            estimate=lambda seen: self._estimate(seen, start_s + wire.timeout_s),
+        )
+        return pose_message(
+            answer.estimate,
+            answer.manifest,
+            request_id=f"{self._request_id}-{frame.sequence}",
+            include=self._fields.include,
+            timing_s=answer.timing_s,
+        )
+
+    async def _estimate(self, frame: DepthFrame, deadline_s: float) -> Estimate:
+        """Follow the last pose; where that is not sure, localise from nothing in the same frame."""
+        tracker = self._tracker
+        if tracker is None:
+            return await self._ask(frame, self._options, deadline_s)
+        if tracker.has_target:
+            try:
+                estimate = await self._ask(frame, tracker.options(), deadline_s)
+            except NothingToEstimateError:
+                tracker.forget()
+            else:
+                followed = Estimate(
+                    tracker.followed(estimate.pose),
+                    estimate.model,
+                    estimate.version,
+                    estimate.timing_s,
+                )
+                if tracker.is_sure(followed.pose):
+                    tracker.learn(followed.pose)
+                    return followed
+                tracker.forget()
+        estimate = await self._ask(frame, self._options, deadline_s)
+        tracker.learn(estimate.pose)
+        return estimate
+
+    async def _ask(self, frame: DepthFrame, options: Options, deadline_s: float) -> Estimate:
+        return await self._parts.wire.pipeline.estimate(
+            frame,
+            options,
+            model=self._fields.model,
+            version=self._fields.version,
+            deadline_s=deadline_s,
+            priority=Priority.STREAM,
+        )
+
+
+def _frame_of(request: pb.EstimateStreamRequest) -> pb.Frame:
+    if request.WhichOneof("message") != "frame":
+        raise InvalidFieldError("after the first message of a stream come frames only")
+    return request.frame

@@ -1,0 +1,182 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.frames import CAMERA, sphere_frame
+from tests.stores import NUM_KEYPOINTS, write_tiny_store
+from v2vpose.__main__ import app
+from v2vpose.api.schemas import EstimateAnswer
+from v2vpose.values import FoundBy
+
+ROOT = Path(__file__).parents[1]
+CAMERA_OPTIONS = [
+    "--fx", str(CAMERA.fx_px), "--fy", str(CAMERA.fy_px),
+    "--cx", str(CAMERA.cx_px), "--cy", str(CAMERA.cy_px),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("store")
+    write_tiny_store(root, epochs=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def ball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("frames") / "ball.png"
+    depth = sphere_frame((10.0, 20.0, 500.0)).depth_mm
+    cv2.imwrite(str(path), np.round(depth * 8).astype(np.uint16))
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def estimate(file: Path, store: Path, *more: str | Path) -> Result:
+    return run("estimate", file, *CAMERA_OPTIONS, "--unit-mm", "0.125", "--store", store, *more)
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['v2vpose', '--help']\n"
+        "from v2vpose.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'numpy', 'fastapi', 'grpc', 'cv2', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "service")},
+    ).stdout
+    for command in ("serve", "estimate", "models"):
+        assert command in shown
+
+
+@pytest.mark.parametrize("command", ["serve", "estimate", "models"])
+def test_every_command_has_its_own_help(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "--store" in re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
+
+
+def test_the_version_is_printed() -> None:
+    assert re.fullmatch(r"\d+\.\d+.*\n", run("--version").stdout)
+
+
+def test_the_joints_are_printed_as_a_table(store: Path, ball: Path) -> None:
+    result = estimate(ball, store)
+    assert result.exit_code == 0, result.stderr
+    for i in range(NUM_KEYPOINTS):
+        assert f"k{i}" in result.stdout
+    assert "hand · version 1" in result.stdout
+    assert "confidence" in result.stdout
+
+
+def test_json_is_the_answer_of_the_service(store: Path, ball: Path) -> None:
+    result = estimate(ball, store, "--json", "--hint", "10", "20", "500")
+    assert result.exit_code == 0, result.stderr
+    answer = EstimateAnswer.model_validate(json.loads(result.stdout))
+    assert answer.reference_point_mm.found_by is FoundBy.HINT
+    assert list(answer.reference_point_mm.first) == [10, 20, 500]
+    assert len(answer.keypoints) == NUM_KEYPOINTS
+
+
+def test_a_picture_is_saved(store: Path, ball: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "out.png"
+    result = estimate(ball, store, "--picture", picture)
+    assert result.exit_code == 0, result.stderr
+    image = cv2.imread(str(picture))
+    assert image is not None
+    assert image.shape == (879, 1680, 3)
+    assert f"picture: {picture}" in result.stderr.replace("\n", "")
+
+
+def test_every_option_reaches_the_estimator(store: Path, ball: Path) -> None:
+    result = estimate(
+        ball, store, "--json", "--range", "300", "900", "--handedness", "left",
+        "--model", "hand", "--model-version", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["handedness"] == {"label": "left", "score": 1.0}
+    assert answer["reference_point_mm"]["found_by"] == "hint"
+    outside = estimate(ball, store, "--roi", "9000", "0", "9001", "1")
+    assert "roi_px (9000, 0, 9001, 1) lies outside" in outside.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--range", "5000", "6000"], "found 0 readings between 5000 and 6000 mm"),
+        (["--model", "foot"], "no model 'foot'; the store has: hand"),
+        (["--unit-mm", "0"], "depth_unit_mm must be > 0"),
+        (["--fx", "-1"], "fx_px must be > 0"),
+        (["--picture", "/nowhere/out.png"], "cannot write /nowhere/out.png: No such file"),
+    ],
+)
+def test_what_is_refused_is_one_line_on_stderr_and_exit_code_1(
+    store: Path, ball: Path, more: list[str], text: str
+) -> None:
+    result = estimate(ball, store, *more)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("v2vpose: ")
+    assert text in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_files_that_are_no_depth_map_are_refused(store: Path, tmp_path: Path) -> None:
+    colour = tmp_path / "colour.png"
+    cv2.imwrite(str(colour), np.zeros((4, 4, 3), np.uint8))
+    result = estimate(colour, store)
+    assert (result.exit_code, result.stderr) == (
+        1, "v2vpose: expected a 16-bit greyscale PNG, found 8-bit RGB\n",
+    )  # fmt: skip
+    missing = estimate(tmp_path / "none.png", store)
+    assert missing.exit_code == 1
+    assert "cannot read" in missing.stderr
+
+
+def test_a_missing_option_is_exit_code_2(ball: Path) -> None:
+    result = run("estimate", ball, "--fx", "1")
+    assert result.exit_code == 2
+    assert "Missing option" in result.stderr
+
+
+def test_models_are_listed(store: Path) -> None:
+    result = run("models", "--store", store)
+    assert result.exit_code == 0
+    assert "hand" in result.stdout
+
+
+def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = run("models", "--store", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "expected a directory, found none" in result.stderr
+
+
+def test_an_empty_store_is_refused(tmp_path: Path) -> None:
+    result = run("models", "--store", tmp_path)
+    assert (result.exit_code, result.stderr) == (1, f"v2vpose: no models in {tmp_path}\n")
+
+
+def test_serve_refuses_a_wrong_variable_in_one_line(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("V2VPOSE_HTTP_PROT", "1")
+    result = run("serve", "--store", store)
+    assert result.exit_code == 1
+    assert "unknown environment variable V2VPOSE_HTTP_PROT" in result.stderr
