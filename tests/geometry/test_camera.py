@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests import reference
 from v2vpose.geometry.camera import (
     camera_from_pixel,
+    displaced,
     mirrored,
     mirrored_points,
     pixel_from_camera,
@@ -139,3 +140,11 @@ def test_mirroring_points_negates_x_only(lead: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(result[..., 0], -points_mm[..., 0])
     np.testing.assert_array_equal(result[..., 1:], points_mm[..., 1:])
     np.testing.assert_array_equal(mirrored_points(result), points_mm)
+
+
+def test_a_displaced_camera_sees_every_reading_farther_right_and_down_by_its_distance() -> None:
+    uv_px, depth = np.array([[420.0, 340.0], [0.0, 0.0]]), np.array([1000.0, 500.0])
+    moved_mm = camera_from_pixel(uv_px, depth, displaced(INTRINSICS, tangent=0.01))
+    straight_mm = camera_from_pixel(uv_px, depth, INTRINSICS)
+    np.testing.assert_allclose(moved_mm - straight_mm, [[10, 10, 0], [5, 5, 0]], atol=1e-9)
+    assert displaced(INTRINSICS, tangent=0.0) == INTRINSICS

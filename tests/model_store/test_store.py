@@ -136,15 +136,6 @@ def test_mixed_conventions_are_refused(version):
         rewrite(version, lambda _: None, {"conventions": json.dumps(other)}).check()
 
 
-def test_a_checkpoint_older_than_ray_offset_has_none(version):
-    old = Conventions().model_dump(mode="json")
-    del old["ray_offset"]
-    rewrite(version, lambda _: None, {"conventions": json.dumps(old)}).check()
-    other = Conventions(ray_offset=0.01).model_dump(mode="json")
-    with pytest.raises(InvalidModelError, match=r"convention ray_offset: expected 0\.0"):
-        rewrite(version, lambda _: None, {"conventions": json.dumps(other)}).check()
-
-
 def test_a_checkpoint_that_states_no_conventions_is_refused(version):
     with pytest.raises(InvalidModelError, match=r"found None; one ensemble cannot mix"):
         rewrite(version, lambda _: None, {"epoch": "2"}).check()

@@ -156,8 +156,7 @@ def _read_version(directory: Path) -> ModelVersion:
 
 def _check_conventions(path: Path, content: bytes, manifest: Manifest) -> None:
     expected = manifest.conventions.model_dump(mode="json")
-    stated = json.loads(_metadata(path, content).get(CONVENTIONS_KEY, "{}"))
-    found = {"ray_offset": 0.0} | stated  # younger than the first checkpoints
+    found = json.loads(_metadata(path, content).get(CONVENTIONS_KEY, "{}"))
     for name, value in expected.items():
         if found.get(name) != value:
             raise InvalidModelError(
