@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(SYSTEM_PYTHON) is " + sys.version)'
@@ -46,6 +46,11 @@ check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+
+.PHONY: train-hand
+train-hand: $(STAMP) ## Train the bundled hand model from generated frames (about 2 h on two cores)
+	@$(PYTHON) -m v2vpose train --run runs/hand
+	@$(PYTHON) tools/publish_hand.py --run runs/hand --out model_store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: bench
 bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/

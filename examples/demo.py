@@ -2,7 +2,8 @@
 
     make demo
 
-Needs nothing but this repository: examples/hand.png (16-bit greyscale, its camera in hand.json).
+Needs nothing but this repository. examples/hand.png is a generated frame, not trained on:
+`SyntheticHands(split="held_out", seed=5).frame(16)`, in millimetres; its camera is in hand.json.
 """
 
 import json

@@ -9,23 +9,26 @@ Writes the checkpoints, the localising nets, `manifest.json` (recipe, figures), 
 import argparse
 import csv
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from rich.progress import track
 
 from v2vpose.datasets.synthetic import SyntheticHands
-from v2vpose.estimator import Estimator
+from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.measure import figures, measure
-from v2vpose.model_store import ModelStore, write_manifest
+from v2vpose.model_store import HandednessJudge, ModelStore, ModelVersion, write_manifest
 from v2vpose.training.hand import publish_hand
 from v2vpose.training.recipe import COMPACT_HAND
-from v2vpose.values import Decode
+from v2vpose.training.samples import bbox_midpoint
+from v2vpose.values import Decode, DepthFrame, Hint
 
 mpl.use("Agg")
 LOG_FILE, CURVE_FILE = "log.csv", "curve.png"
+JUDGE_SEED = 99  # no run is trained with it
 
 
 def measured(store: Path, model: str, *, frames: int, seed: int) -> dict[str, Any]:
@@ -35,9 +38,36 @@ def measured(store: Path, model: str, *, frames: int, seed: int) -> dict[str, An
     generated = (hands.frame(i) for i in track(range(frames), "estimating"))
     return {
         "data": f"synthetic hands, split held_out, seed {seed}",
-        "centre_source": "own detector, then the refiner; handedness by own classifier",
+        "centre_source": "own detector and judge, then the refiner; handedness by the judge",
         "command": f"v2vpose evaluate --model {model} --frames {frames} --seed {seed}",
     } | figures(measure(estimator, generated))
+
+
+def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> HandednessJudge:
+    """Fit the score of handedness on frames of the train split that no run has drawn.
+
+    One parameter, by maximum likelihood: the truth's lead in mean confidence over the other hand,
+    through a logistic function.
+    """
+    epoch = version.manifest.epoch_numbers[-1]
+    estimator = Estimator.load(version)
+    hands = SyntheticHands(split="train", seed=seed)
+    rng = np.random.default_rng(seed)
+    leads = []
+    for index in track(range(frames), "fitting the judge"):
+        labelled = hands.frame(index)
+        frame = DepthFrame(labelled.depth_mm, labelled.intrinsics)
+        x, y, z = bbox_midpoint(labelled.keypoints_mm) + rng.normal(0, 15, size=3)
+        hint = Hint(reference_point_mm=(float(x), float(y), float(z)))
+        options = Options(hint=hint, epochs=(epoch,))
+        truth, other = (
+            estimator.estimate(frame, replace(options, handedness=hand)).confidence.mean()
+            for hand in (labelled.handedness, labelled.handedness.other)
+        )
+        leads.append(truth - other)
+    grid = np.geomspace(1, 1000, 300)  # (300,)
+    loss = np.logaddexp(0, -grid[:, None] * np.array(leads)).mean(axis=1)
+    return HandednessJudge(epoch=epoch, per_confidence=round(float(grid[loss.argmin()]), 1))
 
 
 def draw_curve(log: Path, out: Path) -> None:
@@ -85,14 +115,17 @@ def main() -> None:
         epochs=args.epochs,
         decode=args.decode,
         refiner_passes=args.passes,
+        judge=None,
         training={"recipe": asdict(COMPACT_HAND), "command": "v2vpose train", "note": args.note},
         figures={},
     )
+    store, model = args.out.parent.parent, args.out.parent.name
+    judge = fitted_judge(ModelStore(store).open(model), frames=300, seed=JUDGE_SEED)
+    manifest = manifest.model_copy(update={"judge": judge})
+    write_manifest(args.out, manifest)
     shutil.copyfile(args.run / LOG_FILE, args.out / LOG_FILE)
     draw_curve(args.out / LOG_FILE, args.out / CURVE_FILE)
-    found = measured(
-        args.out.parent.parent, args.out.parent.name, frames=args.frames, seed=args.seed
-    )
+    found = measured(store, model, frames=args.frames, seed=args.seed)
     write_manifest(args.out, manifest.model_copy(update={"figures": found}))
 
 

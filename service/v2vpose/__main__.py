@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from v2vpose import __version__
+from v2vpose.cli import learn
 
 if TYPE_CHECKING:
     from v2vpose.model_store import Manifest
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(learn.app)
 _out: Final = Console()
 _err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
