@@ -31,6 +31,7 @@ def write_tiny_store(
     version: str = "1",
     epochs: int = 3,
     with_detector: bool = False,
+    num_keypoints: int = NUM_KEYPOINTS,
     conventions: Conventions = Conventions(),  # noqa: B008  # frozen
 ) -> ModelVersion:
     """Write one version of random weights and open it."""
@@ -38,7 +39,7 @@ def write_tiny_store(
     directory = root / model / version
     records = []
     for epoch in range(1, epochs + 1):
-        v2v = build_v2v(NUM_KEYPOINTS, width=WIDTH)
+        v2v = build_v2v(num_keypoints, width=WIDTH)
         for parameter in v2v.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.kaiming_normal_(parameter)
@@ -54,8 +55,8 @@ def write_tiny_store(
             description="random weights for tests",
             subject=Subject.HAND,
             handedness=Handedness.RIGHT,
-            keypoints=[Keypoint(name=f"k{i}", meaning="nowhere") for i in range(NUM_KEYPOINTS)],
-            skeleton=[(0, i) for i in range(1, NUM_KEYPOINTS)],
+            keypoints=[Keypoint(name=f"k{i}", meaning="nowhere") for i in range(num_keypoints)],
+            skeleton=[(0, i) for i in range(1, num_keypoints)],
             input_side=INPUT_SIDE,
             width=WIDTH,
             side_mm=250,

@@ -180,3 +180,53 @@ def test_serve_refuses_a_wrong_variable_in_one_line(
     result = run("serve", "--store", store)
     assert result.exit_code == 1
     assert "unknown environment variable V2VPOSE_HTTP_PROT" in result.stderr
+
+
+def test_two_methods_are_compared_from_their_files(tmp_path: Path) -> None:
+    labels, good, bad = (tmp_path / name for name in ("truth.txt", "good.txt", "bad.txt"))
+    rows = np.random.default_rng(1).uniform(100, 200, (4, 14 * 3))
+    for path, off_px in ((labels, 0.0), (good, 0.5), (bad, 4.0)):
+        np.savetxt(path, rows + off_px * (np.arange(42) % 3 == 0))
+    page = tmp_path / "page.html"
+    done = run(
+        "compare", "--dataset", "nyu", "--labels", labels, "--predictions", f"ours={good}",
+        "--predictions", bad, "--html", page,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "nyu, 4 frames" in done.stdout
+    assert done.stdout.index("ours") < done.stdout.index("bad")
+    assert "<svg" in page.read_text()
+
+
+def test_files_that_do_not_match_are_refused(tmp_path: Path) -> None:
+    labels, short = tmp_path / "truth.txt", tmp_path / "short.txt"
+    np.savetxt(labels, np.ones((4, 42)))
+    np.savetxt(short, np.ones((3, 42)))
+    done = run("compare", "--dataset", "nyu", "--labels", labels, "--predictions", short)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("v2vpose: ")
+
+
+def test_a_data_set_that_is_not_there_is_reported_with_its_first_missing_file(
+    tmp_path: Path,
+) -> None:
+    done = run("datasets", "check", "nyu", "--root", tmp_path)
+    assert done.exit_code == 1
+    assert "72,757" in done.stdout
+    assert "joint_data.mat" in done.stdout
+
+
+def test_weights_that_cannot_be_read_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    broken, out = tmp_path / "model.net", tmp_path / "store" / "nyu" / "1"
+    broken.write_bytes(b"no weights")
+    done = run("import", "t7", broken, "--out", out, "--dataset", "nyu")
+    assert done.exit_code == 1
+    assert str(broken) in done.stderr
+    assert not out.exists()
+
+
+def test_a_model_is_measured_on_held_out_frames(tmp_path: Path) -> None:
+    version = write_tiny_store(tmp_path, num_keypoints=21)
+    done = run("evaluate", "--frames", "2", "--json", "--store", version.directory.parents[1])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 2

@@ -1,25 +1,23 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` is fast."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from v2vpose import __version__
-from v2vpose.cli import learn
+from v2vpose.cli import data, learn
+from v2vpose.cli.refusals import fail, refusals
 
 if TYPE_CHECKING:
     from v2vpose.model_store import Manifest
     from v2vpose.values import DepthFrame, Pose
-
-FAILED: Final = 1
 
 app = typer.Typer(
     help="V2V-PoseNet: a depth map goes in, 3D hand or body keypoints come out.",
@@ -30,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(learn.app)
+app.add_typer(data.app)
 _out: Final = Console()
 _err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -79,7 +78,7 @@ def serve(
 
     Every setting is an environment variable V2VPOSE_...; options given here win over them.
     """
-    with _refusals():
+    with refusals():
         with _busy("loading the service"):
             from v2vpose.app import serve as run
             from v2vpose.settings import Settings
@@ -131,7 +130,7 @@ def estimate(
 
     [dim]v2vpose estimate hand.png --fx 475 --fy 475 --cx 320 --cy 240 --picture out.png[/]
     """
-    with _refusals():
+    with refusals():
         with _busy("loading the model"):
             from v2vpose.api.answer import estimate_answer
             from v2vpose.api.decode import Limits, decode_image
@@ -165,7 +164,7 @@ def estimate(
 @app.command()
 def models(store: Store = None) -> None:
     """List the models of the store."""
-    with _refusals():
+    with refusals():
         with _busy("reading the store"):
             from v2vpose.model_store import ModelStore
             from v2vpose.settings import Settings
@@ -176,7 +175,7 @@ def models(store: Store = None) -> None:
                 opened.open(m, v).manifest for m in opened.models() for v in opened.versions(m)
             ]
         if not found:
-            _fail(f"no models in {root}")
+            fail(f"no models in {root}")
         table = Table(title=str(root), title_justify="left", title_style="dim")
         for column in ("model", "version", "keypoints", "epochs", "voxels", "cube", "description"):
             is_text = column in {"model", "version", "description"}
@@ -240,14 +239,14 @@ def _save_picture(path: Path, frame: "DepthFrame", pose: "Pose", manifest: "Mani
     try:
         path.write_bytes(picture_png(frame, drawn))
     except OSError as error:
-        _fail(f"cannot write {path}: {error.strerror}")
+        fail(f"cannot write {path}: {error.strerror}")
 
 
 def _bytes_of(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        _fail(f"cannot read {file}: {error.strerror}")
+        fail(f"cannot read {file}: {error.strerror}")
 
 
 @contextmanager
@@ -258,22 +257,6 @@ def _busy(what: str) -> Iterator[None]:
         return
     with _err.status(f"{what} …"):
         yield
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """One line on stderr for what the package refuses; exit code 1."""
-    from v2vpose.errors import PoseError
-
-    try:
-        yield
-    except PoseError as error:
-        _fail(str(error))
-
-
-def _fail(text: str) -> NoReturn:
-    print(f"v2vpose: {text}", file=sys.stderr)
-    raise typer.Exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from v2vpose.cli.refusals import refusals
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,8 +61,9 @@ def evaluate(
     from v2vpose.model_store import ModelStore
     from v2vpose.settings import Settings
 
-    root = Settings.read(model_store=store).store_path()
-    estimator = Estimator.load(ModelStore(root).open(model, model_version))
+    with refusals():
+        root = Settings.read(model_store=store).store_path()
+        estimator = Estimator.load(ModelStore(root).open(model, model_version))
     measured = figures(measure(estimator, _held_out(frames, seed)))
     if as_json:
         print(json.dumps(measured, indent=2))
