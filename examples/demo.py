@@ -3,7 +3,7 @@
     make demo
 
 Needs nothing but this repository. examples/hand.png is a generated frame, not trained on:
-`SyntheticHands(split="held_out", seed=5).frame(16)`, in millimetres; its camera is in hand.json.
+`SyntheticHands(split="held_out", seed=5).frame(359)`, in millimetres; its camera is in hand.json.
 """
 
 import json
