@@ -25,8 +25,9 @@ from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationStub
 from v2vpose.api.rest import rest_app
 from v2vpose.api.rpc_server import RpcServer
-from v2vpose.app import Service, build, configure_logging
+from v2vpose.app import Service, build, configure_logging, models_to_serve, without_echo
 from v2vpose.errors import InvalidFieldError, InvalidModelError
+from v2vpose.model_store import ModelStore
 from v2vpose.settings import Settings
 
 CAMERA = {"fx_px": 240.0, "fy_px": 241.0, "cx_px": 160.0, "cy_px": 120.0}
@@ -137,6 +138,15 @@ async def test_a_second_signal_means_now() -> None:
     assert engine.told == ["start", "begin_drain", "stop, no grace"]
 
 
+def test_the_echo_of_a_signal_is_no_second_signal() -> None:
+    heard: list[float] = []
+    now_s = 10.0
+    stop = without_echo(lambda: heard.append(now_s), lambda: now_s)
+    for now_s in (10.0, 10.01, 10.49, 10.6, 10.7, 20.0):  # noqa: B007  # the clock reads it
+        stop()
+    assert heard == [10.0, 10.6, 20.0]
+
+
 async def test_the_grace_ends_even_if_a_request_does_not() -> None:
     engine = FakeEngine()
     engine.gate = asyncio.Event()
@@ -212,12 +222,16 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_build_serves_the_models_it_is_told_to(store: Path) -> None:
-    def served(**more: Any) -> Any:
-        return build(Settings.read({}, model_store=store, **more))._engine._models  # type: ignore[attr-defined]
+def test_all_models_are_served_or_those_that_are_named_in_their_order(store: Path) -> None:
+    opened = ModelStore(store)
+    assert list(models_to_serve((), opened).items()) == [("body", None), ("hand", None)]
+    named = models_to_serve(("hand", "body@1"), opened)
+    assert list(named.items()) == [("hand", None), ("body", "1")]
 
-    assert served() == {"body": None, "hand": None}
-    assert served(models=("hand", "body@1")) == {"hand": None, "body": "1"}
+
+def test_build_reads_the_store_but_starts_nothing(store: Path) -> None:
+    made = build(Settings.read({}, model_store=store))
+    assert not made.listening.is_set()
 
 
 def test_a_store_without_models_is_refused(tmp_path: Path) -> None:

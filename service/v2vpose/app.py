@@ -8,10 +8,11 @@ within the grace, exit 0. A second signal means now.
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -29,12 +30,12 @@ from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
-from v2vpose.serving.pipeline import Limits as EngineLimits
-from v2vpose.serving.pipeline import Pipeline
+from v2vpose.serving.pipeline import Pipeline, ServingPolicy
 from v2vpose.serving.scheduler import BatchPolicy
 from v2vpose.settings import Settings
 from v2vpose.telemetry import JsonFormatter, Telemetry
 
+_ECHO_S: Final = 0.5
 _log: Final = logging.getLogger("v2vpose.app")
 
 
@@ -172,12 +173,47 @@ def serve(settings: Settings) -> None:
     async def main() -> None:
         service = build(settings)
         loop = asyncio.get_running_loop()
+        stop = without_echo(service.stop, loop.time)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop)
+            loop.add_signal_handler(number, stop)
         await service.run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def without_echo(action: Callable[[], None], clock_s: Callable[[], float]) -> Callable[[], None]:
+    """Return the action, deaf for a moment after each call.
+
+    Who signals a process group reaches us twice at once: directly, and through a parent such as
+    `make` that passes its signal on. That is one wish, not "now".
+    """
+    last_s = -math.inf
+
+    def heard() -> None:
+        nonlocal last_s
+        now_s = clock_s()
+        if now_s - last_s >= _ECHO_S:
+            last_s = now_s
+            action()
+
+    return heard
+
+
+def models_to_serve(named: Sequence[str], store: ModelStore) -> dict[str, str | None]:
+    """Return the version of each model to serve, None = the newest; the default model first.
+
+    Args:
+        named: `model` or `model@version`; none = all models of the store.
+        store: where they are.
+
+    Raises:
+        InvalidFieldError: there are none.
+    """
+    parts = [text.partition("@") for text in named or store.models()]
+    if not parts:
+        raise InvalidFieldError(f"no models in {store.root}")
+    return {model: version or None for model, _, version in parts}
 
 
 def configure_logging(level: str, log_format: str) -> None:
@@ -212,19 +248,16 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
     store = ModelStore(settings.store_path())
-    models = dict(_model_and_version(text) for text in settings.models or store.models())
-    if not models:
-        raise InvalidFieldError(f"no models in {store.root}")
     return Pipeline(
         store,
-        models,
+        models_to_serve(settings.models, store),
         engine=partial(
             local_engine,
             max_batch_size=settings.max_batch_size,
             backend=None if settings.backend == "auto" else settings.backend,
             replicas=settings.replicas,
         ),
-        limits=EngineLimits(
+        policy=ServingPolicy(
             batch=BatchPolicy(
                 max_batch_size=settings.max_batch_size,
                 max_queue_delay_s=settings.max_queue_delay_ms / 1000,
@@ -235,8 +268,3 @@ def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
         ),
         telemetry=telemetry,
     )
-
-
-def _model_and_version(text: str) -> tuple[str, str | None]:
-    model, _, version = text.partition("@")
-    return model, version or None

@@ -11,7 +11,7 @@ from tests.serving.test_pipeline import at, frame
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-WARM, SOAKED = 5_000, 20_000
+WARM, SOAKED = 10_000, 200_000
 
 
 def resident_bytes(pid: int | str) -> int:

@@ -33,7 +33,9 @@ INTRINSICS = {
 UNITS = np.round(sphere_frame(BALL, wall_mm=900.0).depth_mm * 4).astype(np.uint16)
 FRAME = DepthFrame(UNITS.astype(np.float32) * np.float32(0.25), CAMERA)
 PNG = encode_frame(UNITS, Encoding.PNG16)
-START_LIMIT_S = 100.0
+START_LIMIT_S = 300.0  # seconds on an idle machine
+
+pytestmark = pytest.mark.timeout(400)
 
 
 @dataclass

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import cv2
+import pytest
 
 from tests.stores import write_tiny_store
 
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(400)
 
 
 def demo(store: Path, cwd: Path) -> subprocess.CompletedProcess[str]:

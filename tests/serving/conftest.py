@@ -14,7 +14,7 @@ from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.supervisor import BackOff
 from v2vpose.serving.engines.worker_process import Patience
-from v2vpose.serving.pipeline import Limits, Pipeline
+from v2vpose.serving.pipeline import Pipeline, ServingPolicy
 from v2vpose.serving.ports import Engine, LoadMember
 from v2vpose.serving.self_test import SelfTest, synthetic_crop
 from v2vpose.telemetry import Telemetry
@@ -106,7 +106,7 @@ async def serve(store: ModelStore) -> AsyncIterator[Callable[..., Awaitable[Benc
     async def serve(
         *,
         version: str | None = "1",
-        limits: Limits = Limits(),  # noqa: B008  # frozen
+        policy: ServingPolicy = ServingPolicy(),  # noqa: B008  # frozen
         engine: Callable[[ModelVersion], Engine] | None = None,
         **fake: Any,
     ) -> Bench:
@@ -115,7 +115,7 @@ async def serve(store: ModelStore) -> AsyncIterator[Callable[..., Awaitable[Benc
             store,
             {"hand": version},
             engine=engine or (lambda _: engine_of(**fake)),
-            limits=limits,
+            policy=policy,
             telemetry=telemetry,
         )
         pipelines.append(pipeline)

@@ -34,8 +34,11 @@ class FakeMember:
     wait_s: float = 0.0
 
     def estimate(self, crops: Sequence[TargetCrop], decode: Decode) -> FakeBatch:  # noqa: ARG002
+        forward_s = 0.001 * self.epoch
         if self.wait_s:
+            begin_s = time.perf_counter()
             time.sleep(self.wait_s)
+            forward_s = time.perf_counter() - begin_s
         for crop in crops:
             ORDERS[int(crop.depth_mm.flat[0])](float(crop.depth_mm.flat[1]))
         answers = tuple(
@@ -45,7 +48,7 @@ class FakeMember:
             )
             for crop in crops
         )
-        return FakeBatch(answers, {"forward": 0.001 * self.epoch})
+        return FakeBatch(answers, {"forward": forward_s})
 
 
 def said(point_mm: FloatArray, epoch: int) -> MemberAnswer:

@@ -28,9 +28,12 @@ from tests.serving.fakes import (
 )
 from v2vpose.errors import InvalidModelError, UnavailableError
 from v2vpose.serving.engines.local import LocalEngine
+from v2vpose.serving.engines.messages import Ready, Start
 from v2vpose.serving.engines.placement import WorkerPlan
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.shared_crops import SharedCrops
+from v2vpose.serving.engines.worker_process import Patience, WorkerProcess
 from v2vpose.serving.ports import Ask, Batch, MemberState
+from v2vpose.serving.self_test import SelfTest
 from v2vpose.values import Decode, TargetCrop
 
 ALL = frozenset({1, 2, 3})
@@ -214,6 +217,16 @@ async def test_a_worker_that_takes_too_long_to_start_is_unavailable():
     assert not any(is_alive(pid) for pid in pids(engine))
 
 
+async def test_a_process_that_does_not_come_up_ends_so_that_another_can_be_started():
+    crops = SharedCrops(regions=1, region_px=1)
+    message = Start(partial(load_slow, 60.0), (1,), 1, crops.fd, 1, SelfTest(crop()))
+    worker = WorkerProcess("w", 0, Patience(start_s=0.05), lambda: None)
+    with pytest.raises(UnavailableError):
+        await worker.start(message, {})
+    assert await asyncio.wait_for(worker.ended(), 30) == -signal.SIGKILL
+    crops.close()
+
+
 async def test_a_start_that_is_cancelled_leaves_nothing():
     engine = engine_of(load=partial(load_slow, 60.0))
     starting = asyncio.create_task(engine.start())
@@ -243,6 +256,25 @@ async def test_stopping_kills_what_does_not_finish(start):
     assert 1 in replies.failed_at_s
     assert not is_alive(pid)
     await engine.stop(grace_s=0.05)  # a second time does nothing
+
+
+async def test_a_worker_that_ends_as_soon_as_it_is_ready_is_down():
+    states = []
+    worker = WorkerProcess("w", 0, Patience(), lambda: states.append(worker.state))
+    worker._take(Ready(slowest_s=0.1))
+    worker._close()
+    assert states == [MemberState.UP, MemberState.DOWN]
+
+
+async def test_a_worker_that_is_being_stopped_finishes_but_is_not_asked_again(start):
+    engine = await start(engine_of(ALL_IN_ONE))
+    replies = asked(engine, crop(0, SLEEP, 0.05))
+    stopping = asyncio.create_task(engine.stop(grace_s=30))
+    await replies.heard(lambda: replies.replies)
+    assert set(engine.states(0).values()) == {MemberState.DOWN}
+    await replies.all_of(1, 2, 3)
+    await stopping
+    assert set(replies.replies) == ALL
 
 
 async def test_workers_leave_ctrl_c_and_sigterm_to_the_service(start):

@@ -10,7 +10,7 @@ from v2vpose.errors import PoseError
 from v2vpose.estimator import Estimator, Options
 from v2vpose.model_store import ModelStore, ModelVersion
 from v2vpose.serving.engines.local import local_engine
-from v2vpose.serving.pipeline import Limits
+from v2vpose.serving.pipeline import ServingPolicy
 from v2vpose.serving.ports import Engine
 from v2vpose.serving.scheduler import BatchPolicy
 from v2vpose.values import Decode, DepthFrame, Handedness, Hint, Intrinsics, Pose
@@ -45,7 +45,7 @@ def torch_engine(version: ModelVersion) -> Engine:
 @pytest.mark.parametrize("seed", [0])
 async def test_batched_equals_single_equals_estimator(serve, store: ModelStore, seed):
     policy = BatchPolicy(max_batch_size=4, max_queue_delay_s=0.05)
-    bench = await serve(engine=torch_engine, limits=Limits(batch=policy))
+    bench = await serve(engine=torch_engine, policy=ServingPolicy(batch=policy))
     estimator = Estimator.load(store.open("hand", "1"), backend="torch")
     rng = np.random.default_rng(seed)
     requests = [request(rng) for _ in range(REQUESTS)]

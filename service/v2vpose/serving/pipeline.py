@@ -12,14 +12,14 @@ from v2vpose.errors import (
     OverloadedError,
     PayloadTooLargeError,
     UnavailableError,
-    UnknownModelError,
 )
-from v2vpose.estimator import Localiser, Options, mean_pose
+from v2vpose.estimator import Options, mean_pose
 from v2vpose.model_store import Manifest, ModelStore, ModelVersion
 from v2vpose.serving.admission import Admission
 from v2vpose.serving.aggregator import Quorum
 from v2vpose.serving.ports import MAX_FRAME_PX, Engine, ModelHealth, Priority
-from v2vpose.serving.scheduler import BatchPolicy, Scheduler
+from v2vpose.serving.scheduler import BatchPolicy
+from v2vpose.serving.served_models import ServedModels
 from v2vpose.serving.served_version import ServedVersion
 from v2vpose.telemetry import Telemetry
 from v2vpose.values import DepthFrame, Pose
@@ -43,8 +43,8 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the service takes on.
+class ServingPolicy:
+    """What the service takes on, and how.
 
     Attributes:
         batch: when a batch closes.
@@ -66,7 +66,7 @@ class Pipeline:
         store: where the models are.
         models: which version of each model; None = the newest. The first is the default model.
         engine: makes the engine of a model version.
-        limits: what the service takes on.
+        policy: what the service takes on, and how.
         telemetry: where it is measured.
     """
 
@@ -76,32 +76,32 @@ class Pipeline:
         models: Mapping[str, str | None],
         *,
         engine: Callable[[ModelVersion], Engine],
-        limits: Limits,
+        policy: ServingPolicy,
         telemetry: Telemetry,
     ) -> None:
-        self._store = store
-        self._models = dict(models)
-        self._engine = engine
-        self._limits = limits
+        self._models = ServedModels(
+            store,
+            models,
+            engine=engine,
+            batch=policy.batch,
+            quorum=Quorum(policy.quorum),
+            telemetry=telemetry,
+        )
         self._telemetry = telemetry
-        self._locators = ThreadPoolExecutor(limits.locate_threads, thread_name_prefix="locate")
+        self._locators = ThreadPoolExecutor(policy.locate_threads, thread_name_prefix="locate")
         self._admissions = {
             model: Admission(
-                max_queue_size=limits.max_queue_size,
+                max_queue_size=policy.max_queue_size,
                 on_waiting=telemetry.queue_depth.labels(model).set,
             )
             for model in models
         }
-        self._served: dict[str, ServedVersion] = {}  # by model
-        self._retiring: dict[ServedVersion, asyncio.Task[None]] = {}
-        self._reloading = asyncio.Lock()
         self._draining = False
 
     @property
     def ready(self) -> bool:
         """Whether every model has its quorum of warm workers, and no drain has begun."""
-        started = len(self._served) == len(self._models)
-        return started and not self._draining and all(model.ready for model in self.health())
+        return self._models.ready and not self._draining
 
     async def start(self) -> None:
         """Bring every engine up, warm and self-tested; if it raises, nothing is left running.
@@ -110,12 +110,7 @@ class Pipeline:
             UnknownModelError, InvalidModelError: a model cannot be served.
             UnavailableError: a worker did not come up.
         """
-        try:
-            for model, version in self._models.items():
-                self._serve(await self._bring_up(model, version))
-        except BaseException:
-            await self.stop(grace_s=0)
-            raise
+        await self._models.start()
 
     def begin_drain(self) -> None:
         """Stop being ready; requests are still accepted until `stop`."""
@@ -126,11 +121,7 @@ class Pipeline:
         self.begin_drain()
         for admission in self._admissions.values():
             admission.close()
-        for task in self._retiring.values():
-            task.cancel()
-        end_s = time.monotonic() + grace_s
-        versions = [*self._served.values(), *self._retiring]
-        await asyncio.gather(*(_drain_and_stop(version, end_s) for version in versions))
+        await self._models.stop(grace_s=grace_s)
         self._locators.shutdown(wait=False)
 
     async def estimate(
@@ -168,22 +159,22 @@ class Pipeline:
             raise PayloadTooLargeError(
                 f"{frame.depth_mm.size} pixels, at most {MAX_FRAME_PX} are taken"
             )
-        served = self._find(model, version)
+        served = self._models.find(model, version)
         with self._rejections_counted(), served.in_use():
-            wait_s = None if deadline_s is None else deadline_s - begin_s
-            if wait_s is not None and wait_s <= 0:
+            left_s = None if deadline_s is None else deadline_s - begin_s
+            if left_s is not None and left_s <= 0:
                 raise DeadlineExceededError("the deadline passed before the work began")
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(left_s):
                     return await self._answer(served, frame, options, begin_s, deadline_s, priority)
             except TimeoutError as error:
                 raise DeadlineExceededError(
-                    f"no answer within the {wait_s:.3f} s that were left"
+                    f"no answer within the {left_s:.3f} s that were left"
                 ) from error
 
     def models(self) -> Sequence[Manifest]:
         """Return the manifests of the versions being served; the default model first."""
-        return [served.manifest for served in self._served.values()]
+        return [served.manifest for served in self._models.served()]
 
     def manifest(self, model: str | None = None, version: str | None = None) -> Manifest:
         """Return a manifest of a version being served.
@@ -192,11 +183,11 @@ class Pipeline:
             UnknownModelError: it is not.
             UnavailableError: not yet.
         """
-        return self._find(model, version).manifest
+        return self._models.find(model, version).manifest
 
     def health(self) -> Sequence[ModelHealth]:
         """Return the state of every model and its workers, the default model first."""
-        return [served.health() for served in self._served.values()]
+        return [served.health() for served in self._models.served()]
 
     async def reload(self, model: str, version: str | None = None) -> Manifest:
         """Warm a version up beside the one being served, move the traffic, drain the old one.
@@ -210,16 +201,7 @@ class Pipeline:
             InvalidModelError: the version is broken; the old one keeps serving.
             UnavailableError: draining, or its workers did not come up; the old one keeps serving.
         """
-        async with self._reloading:
-            old = self._find(model, None)
-            new = await self._bring_up(model, version)
-            if self._draining:
-                await new.engine.stop(grace_s=0)
-                raise UnavailableError("the service is draining; nothing is reloaded")
-            old.forget(self._telemetry)
-            self._serve(new)
-            self._retiring[old] = asyncio.create_task(self._retire(old))
-            return new.manifest
+        return await self._models.reload(model, version)
 
     async def _answer(
         self,
@@ -230,10 +212,9 @@ class Pipeline:
         deadline_s: float | None,
         priority: Priority,
     ) -> Estimate:
-        loop = asyncio.get_running_loop()
         manifest = served.manifest
         with self._admissions[manifest.model].place() as place:
-            target = await loop.run_in_executor(
+            target = await asyncio.get_running_loop().run_in_executor(
                 self._locators, served.localiser.locate, frame, options
             )
             located_s = time.monotonic()
@@ -272,64 +253,3 @@ class Pipeline:
         except asyncio.CancelledError:
             self._telemetry.rejected_total.labels("cancelled").inc()
             raise
-
-    def _find(self, model: str | None, version: str | None) -> ServedVersion:
-        name = next(iter(self._models)) if model is None else model
-        if name not in self._models:
-            raise UnknownModelError(f"no model {name!r}; served: {', '.join(self._models)}")
-        if name not in self._served:
-            raise UnavailableError(f"{name} is not up yet; try again later")
-        served = self._served[name]
-        if version not in {None, served.manifest.version}:
-            raise UnknownModelError(
-                f"{name} version {version!r} is not served; version {served.manifest.version} is"
-            )
-        return served
-
-    async def _bring_up(self, model: str, version: str | None) -> ServedVersion:
-        """Open a version, and bring its engine up."""
-
-        def prepare() -> tuple[ModelVersion, Localiser, Engine]:
-            opened = self._store.open(model, version)
-            localiser = Localiser.load(opened)
-            return opened, localiser, self._engine(opened)
-
-        opened, localiser, engine = await asyncio.to_thread(prepare)
-        quorum = Quorum(self._limits.quorum)
-        scheduler = Scheduler(
-            engine, self._limits.batch, quorum, on_batch=self._telemetry.batch_size.observe
-        )
-        served = ServedVersion(
-            opened.manifest,
-            localiser=localiser,
-            engine=engine,
-            scheduler=scheduler,
-            quorum=quorum,
-        )
-        engine.on_change(lambda: self._workers_changed(served))
-        await engine.start()
-        return served
-
-    def _serve(self, served: ServedVersion) -> None:
-        self._served[served.manifest.model] = served
-        served.report(self._telemetry)
-
-    def _workers_changed(self, served: ServedVersion) -> None:
-        if self._served.get(served.manifest.model) is served:
-            served.report(self._telemetry)
-        served.scheduler.dispatch()
-
-    async def _retire(self, old: ServedVersion) -> None:
-        await old.drained()
-        await old.engine.stop(grace_s=1.0)
-        del self._retiring[old]
-
-
-async def _drain_and_stop(version: ServedVersion, end_s: float) -> None:
-    """Wait for the users of a version until `end_s`, then stop it."""
-    try:
-        async with asyncio.timeout(end_s - time.monotonic()):
-            await version.drained()
-    except TimeoutError:
-        pass
-    await version.engine.stop(grace_s=max(end_s - time.monotonic(), 0.0))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ class WorkerProcess:
             await asyncio.wait(
                 news, timeout=self._patience.start_s, return_when=asyncio.FIRST_COMPLETED
             )
-            self._begin(self._heard())
+            self._check_ready()
         except BaseException:
             self._child.kill()
             raise
@@ -138,6 +138,7 @@ class WorkerProcess:
         """Let the process finish its jobs within the grace, then end it."""
         if self._child is None:
             return
+        self._change(MemberState.DOWN)
         self._child.finish()
         done, _ = await asyncio.wait({self._child.ended}, timeout=grace_s)
         if not done:
@@ -145,39 +146,36 @@ class WorkerProcess:
             self._child.kill()
             await self.ended()
 
-    def _heard(self) -> Ready:
-        """Return what the worker said at its start.
-
-        Raises:
-            InvalidModelError, UnavailableError: nothing good.
-        """
-        if not self._told.done():
-            if self._child is not None and self._child.ended.done():
-                status = self._child.ended.result()
-                raise UnavailableError(f"{self._name} ended while starting (status {status})")
-            raise UnavailableError(
-                f"{self._name} was not ready within {self._patience.start_s:g} s"
-            )
-        said = self._told.result()
-        if isinstance(said, Ready):
-            return said
-        if said.is_model:
-            raise InvalidModelError(said.text)
-        raise UnavailableError(f"{self._name} could not start: {said.text}")
-
-    def _begin(self, ready: Ready) -> None:
-        self._late_s = max(self._late_s, self._patience.late_factor * ready.slowest_s)
-        self._hung_s = max(self._hung_s, self._patience.hung_factor * ready.slowest_s)
-        self._change(MemberState.UP)
+    def _check_ready(self) -> None:
+        """Raise unless the worker said that it is ready; see `start`."""
+        if self._told.done():
+            said = self._told.result()
+            if isinstance(said, Ready):
+                return
+            if said.is_model:
+                raise InvalidModelError(said.text)
+            raise UnavailableError(f"{self._name} could not start: {said.text}")
+        if self._child is not None and self._child.ended.done():
+            status = self._child.ended.result()
+            raise UnavailableError(f"{self._name} ended while starting (status {status})")
+        raise UnavailableError(f"{self._name} was not ready within {self._patience.start_s:g} s")
 
     def _take(self, message: Any) -> None:
         """Handle a message of the worker."""
-        if not isinstance(message, list):
-            self._told.set_result(message)
+        if isinstance(message, list):
+            self._take_answers(message)
             return
-        for answer in message:
+        self._told.set_result(message)
+        if isinstance(message, Ready):
+            self._late_s = max(self._late_s, self._patience.late_factor * message.slowest_s)
+            self._hung_s = max(self._hung_s, self._patience.hung_factor * message.slowest_s)
+            self._change(MemberState.UP)
+
+    def _take_answers(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
             self._take_answer(answer)
-        self._change(MemberState.UP)
+        if self.state is MemberState.LATE:
+            self._change(MemberState.UP)
         self._expect_sign_of_life()
         if any(failures >= _FAILURES_TO_KILL for failures in self._failures.values()):
             _LOG.error("%s failed %d times in a row: killed", self._name, _FAILURES_TO_KILL)
@@ -219,7 +217,8 @@ class WorkerProcess:
     def _be_late(self) -> None:
         wait_s = max(self._hung_s - self._late_s, 0)
         self._watch = asyncio.get_running_loop().call_later(wait_s, self._be_hung)
-        self._change(MemberState.LATE)
+        if self.state is MemberState.UP:
+            self._change(MemberState.LATE)
         for task in list(self._tasks.values()):
             for epoch in list(task.missing):
                 task.to.late(epoch)
