@@ -1,6 +1,9 @@
 """Every backend gives the reference's answer, within a stated tolerance in millimetres."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,3 +82,19 @@ def test_cuda_agrees_with_the_reference(version, crops):
         strict=True,
     ):
         np.testing.assert_allclose(one.refined_point_mm, other.refined_point_mm, atol=0.05)
+
+
+@needs_openvino
+def test_openvino_cannot_phone_home():
+    code = (
+        "import sys\n"
+        "from v2vpose.backends.openvino_backend import OpenVINOBackend\n"
+        "from v2vpose.nets import Refiner, build_v2v\n"
+        "OpenVINOBackend(build_v2v(2, width=2), Refiner(), input_side=16)\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "CI"}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**environment, "PYTHONPATH": paths}
+    )

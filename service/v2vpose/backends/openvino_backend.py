@@ -1,11 +1,15 @@
-"""OpenVINO: the default on a CPU, bf16 where the processor has it (extra `cpu`)."""
+"""OpenVINO: the default on a CPU, bf16 where the processor has it (extra `cpu`).
 
+OpenVINO's converter phones home: where it cannot, it forks the process and ends the fork with a
+SIGTERM, which the service takes for its own. Without the telemetry package it uses a stub.
+"""
+
+import sys
 import threading
 import warnings
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
-import openvino as ov
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -13,6 +17,9 @@ from torch import nn
 from v2vpose.heatmaps import Peaks, peaks_of
 from v2vpose.nets import Refiner, V2VNet
 from v2vpose.values import FloatArray
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not there
+import openvino as ov  # noqa: E402
 
 Precision: TypeAlias = Literal["bf16", "f32"]
 _REFINER_PX: Final = 128
