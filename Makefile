@@ -48,9 +48,9 @@ check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
 	@$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: train-hand
-train-hand: $(STAMP) ## Train the bundled hand model from generated frames (about 2 h on two cores)
+train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store (2 h on two cores)
 	@$(PYTHON) -m v2vpose train --run runs/hand
-	@$(PYTHON) tools/publish_hand.py --run runs/hand --out model_store/hand/1 --epochs 5 6 7 8 9
+	@$(PYTHON) tools/publish_hand.py --run runs/hand --out runs/store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: bench
 bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/

@@ -19,6 +19,18 @@ def test_an_unchanged_copy_is_green() -> None:
     assert outcome.failed == ()
 
 
+ALWAYS = ("axis order: occupancy x, y, z", "half", "y ", "floor")
+OFTEN = tuple(next(m for m in MUTATIONS if m.name.startswith(start)) for start in ALWAYS)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutation", OFTEN, ids=lambda m: m.name)
+def test_one_break_of_each_convention_turns_a_test_red(mutation: Mutation) -> None:
+    outcome = run_mutation(mutation)
+    assert not outcome.trouble, outcome.trouble
+    assert outcome.failed, described(mutation, outcome)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)

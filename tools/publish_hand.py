@@ -31,15 +31,17 @@ LOG_FILE, CURVE_FILE = "log.csv", "curve.png"
 JUDGE_SEED = 99  # no run is trained with it
 
 
-def measured(store: Path, model: str, *, frames: int, seed: int) -> dict[str, Any]:
-    """Measure the newest version of a model on held-out frames."""
-    estimator = Estimator.load(ModelStore(store).open(model))
+def measured(version: ModelVersion, *, frames: int, seed: int) -> dict[str, Any]:
+    """Measure a version on held-out frames."""
+    manifest = version.manifest
+    estimator = Estimator.load(version)
     hands = SyntheticHands(split="held_out", seed=seed)
     generated = (hands.frame(i) for i in track(range(frames), "estimating"))
     return {
         "data": f"synthetic hands, split held_out, seed {seed}",
         "centre_source": "own detector and judge, then the refiner; handedness by the judge",
-        "command": f"v2vpose evaluate --model {model} --frames {frames} --seed {seed}",
+        "command": f"v2vpose evaluate --model {manifest.model} --model-version "
+        f"{manifest.version} --frames {frames} --seed {seed}",
     } | figures(measure(estimator, generated))
 
 
@@ -88,7 +90,7 @@ def draw_curve(log: Path, out: Path) -> None:
     ):
         errors.plot(steps, [float(row[name]) for row in rows], label=label)
     errors.set(xlabel="step", ylabel="mean error, mm", ylim=(0, None),
-               title="128 held-out frames, hinted within 20 mm an axis")  # fmt: skip
+               title="128 held-out frames, hints off by sigma 20 mm an axis")  # fmt: skip
     errors.legend(frameon=False)
     for axes in (losses, errors):
         axes.spines[["top", "right"]].set_visible(False)
@@ -119,13 +121,14 @@ def main() -> None:
         training={"recipe": asdict(COMPACT_HAND), "command": "v2vpose train", "note": args.note},
         figures={},
     )
-    store, model = args.out.parent.parent, args.out.parent.name
-    judge = fitted_judge(ModelStore(store).open(model), frames=300, seed=JUDGE_SEED)
+    store = ModelStore(args.out.parent.parent)
+    model, number = args.out.parent.name, args.out.name
+    judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
     manifest = manifest.model_copy(update={"judge": judge})
     write_manifest(args.out, manifest)
     shutil.copyfile(args.run / LOG_FILE, args.out / LOG_FILE)
     draw_curve(args.out / LOG_FILE, args.out / CURVE_FILE)
-    found = measured(store, model, frames=args.frames, seed=args.seed)
+    found = measured(store.open(model, number), frames=args.frames, seed=args.seed)
     write_manifest(args.out, manifest.model_copy(update={"figures": found}))
 
 

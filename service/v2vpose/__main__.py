@@ -143,7 +143,10 @@ def estimate(
             depth_mm = decode_image(_bytes_of(file), None, depth_unit_mm=unit_mm, limits=Limits())
             frame = DepthFrame(depth_mm, Intrinsics(fx_px=fx, fy_px=fy, cx_px=cx, cy_px=cy))
             hint = Hint(reference_point_mm=hint_point, roi_px=roi, range_mm=near_far)
-            models = ModelStore(Settings.read(model_store=store).store_path())
+            root = Settings.read(model_store=store).store_path()
+            models = ModelStore(root)
+            if not models.models():
+                fail(f"no models in {root}")
             opened = models.open(model or models.models()[0], model_version)
             estimator = Estimator.load(opened)
         with _busy("estimating"):

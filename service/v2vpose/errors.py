@@ -8,6 +8,8 @@ PoseError
 ├── PayloadTooLargeError       more bytes or pixels than the service accepts
 ├── UnknownModelError          no such model or version in the store
 ├── InvalidModelError          a model version on disk is broken: file, checksum, shape, convention
+├── UnauthenticatedError       the key is missing or not the service's
+├── PermissionDeniedError      the caller may not do this
 ├── OverloadedError            the queue is full; try again later
 ├── DeadlineExceededError      the answer would come too late to be of use
 └── UnavailableError           starting, draining or below quorum; try again later
@@ -62,6 +64,18 @@ class InvalidModelError(PoseError):
     """A model version is broken; the text names file, expected and found."""
 
     code = "invalid_model"
+
+
+class UnauthenticatedError(PoseError):
+    """The key is missing or not the service's."""
+
+    code = "unauthenticated"
+
+
+class PermissionDeniedError(PoseError):
+    """The caller is known, or needs no key, but may not do this."""
+
+    code = "permission_denied"
 
 
 class OverloadedError(PoseError):

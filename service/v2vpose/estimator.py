@@ -139,7 +139,7 @@ class Localiser:
         manifest = self._manifest
         epochs = chosen_epochs(manifest, options.epochs)
         side_mm = manifest.side_mm if options.side_mm is None else options.side_mm
-        if not side_mm > 0:
+        if not (math.isfinite(side_mm) and side_mm > 0):
             raise InvalidFieldError(f"side_mm must be > 0, got {side_mm}")
         hands = self._hands(options.handedness)
         guesses = [

@@ -7,7 +7,7 @@ reading". Values are checked where they are built, so no later line has to check
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,13 @@ from v2vpose.errors import InvalidDepthMapError, InvalidFieldError
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 DepthArray: TypeAlias = NDArray[np.float32]
+
+
+FARTHEST_MM: Final = 1e5
+"""Nothing is estimated farther away than this along any axis."""
+
+MAX_INTRINSIC_PX: Final = 1e5
+"""Larger focal lengths and principal points are mistakes."""
 
 
 class Handedness(StrEnum):
@@ -64,6 +71,8 @@ class Intrinsics:
             value = getattr(self, name)
             if not math.isfinite(value):
                 raise InvalidFieldError(f"{name} must be a finite number, got {value}")
+            if abs(value) > MAX_INTRINSIC_PX:
+                raise InvalidFieldError(f"{name} must be within {MAX_INTRINSIC_PX:g}, got {value}")
         for name in ("fx_px", "fy_px"):
             if getattr(self, name) <= 0:
                 raise InvalidFieldError(
@@ -154,6 +163,10 @@ class Hint:
         point = self.reference_point_mm
         if point is not None and not (all(map(math.isfinite, point)) and point[2] > 0):
             raise InvalidFieldError(f"reference_point_mm must be finite with z > 0, got {point}")
+        if point is not None and max(map(abs, point)) > FARTHEST_MM:
+            raise InvalidFieldError(
+                f"reference_point_mm must be within {FARTHEST_MM:g} mm, got {point}"
+            )
         if self.roi_px is not None:
             u0, v0, u1, v1 = self.roi_px
             if not (u0 < u1 and v0 < v1):

@@ -1,6 +1,7 @@
 import pytest
 
-from v2vpose.api.access import Keys, PermissionDeniedError, UnauthenticatedError
+from v2vpose.api.access import Keys
+from v2vpose.errors import PermissionDeniedError, UnauthenticatedError
 
 
 def test_without_a_key_everybody_may_ask_and_nobody_is_admin() -> None:

@@ -3,7 +3,6 @@ from http import HTTPStatus
 import grpc
 import pytest
 
-from v2vpose.api.access import PermissionDeniedError, UnauthenticatedError
 from v2vpose.api.status import STATUS, wire_status
 from v2vpose.errors import (
     DeadlineExceededError,
@@ -13,7 +12,9 @@ from v2vpose.errors import (
     NothingToEstimateError,
     OverloadedError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     PoseError,
+    UnauthenticatedError,
     UnavailableError,
     UnknownModelError,
     UnsupportedEncodingError,

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ COMMANDS = [
     line.partition("  #")[0].strip()
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
-    if line.strip()
+    if line.strip() and not line.startswith("source ")
 ]
 SERVICE = "http://localhost:8000"
 LONG = {"make test", "make train-hand"}  # this very run; hours
@@ -29,15 +28,10 @@ SERVED = {command for command in COMMANDS if SERVICE in command}
 START_LIMIT_S = 200.0
 
 
-def environment() -> dict[str, str]:
-    """A shell in which the virtual environment is active."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
 def run(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], check=False, capture_output=True, text=True, cwd=ROOT,
-        env=environment(),
+        ["bash", "-c", f"source .venv/bin/activate && {command}"], check=False,
+        capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -56,9 +50,7 @@ def _served() -> Iterator[None]:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 8000)) == 0:
             pytest.skip("port 8000, the README's, is taken")
-    process = subprocess.Popen(
-        ["make", "serve"], cwd=ROOT, env=environment(), start_new_session=True
-    )
+    process = subprocess.Popen(["make", "serve"], cwd=ROOT, start_new_session=True)
     try:
         end_s = time.monotonic() + START_LIMIT_S
         while time.monotonic() < end_s and process.poll() is None:

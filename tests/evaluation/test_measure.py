@@ -5,6 +5,7 @@ import pytest
 
 from tests.stores import NUM_KEYPOINTS, write_tiny_store
 from tests.training.conftest import Ball, ball_frame
+from v2vpose.errors import NothingToEstimateError
 from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.measure import figures, measure
 from v2vpose.values import Decode, DepthFrame, Handedness
@@ -50,6 +51,18 @@ def test_frames_without_a_target_are_counted_and_left_out(estimator):
     assert measured.unanswered == (1,)
     assert measured.truth_mm.shape == (2, NUM_KEYPOINTS, 3)
     assert figures(measured)["frames"] == 3
+
+
+def test_an_unanswered_frame_is_a_failure_in_every_share(estimator):
+    empty = replace(labelled(1), depth_mm=np.zeros((120, 160), np.float32))
+    result = figures(measure(estimator, [labelled(0), empty]))
+    assert result["handedness_right_percent"] == 50
+
+
+def test_not_one_answer_is_refused_with_the_count(estimator):
+    empty = replace(labelled(1), depth_mm=np.zeros((120, 160), np.float32))
+    with pytest.raises(NothingToEstimateError, match="none of 2 frames"):
+        measure(estimator, [empty, empty])
 
 
 def test_a_wrong_hand_is_counted(estimator):

@@ -132,6 +132,16 @@ async def test_near_its_deadline_a_caller_takes_what_a_quorum_says(settled):
     assert settled.answered == {"hurried": (1, 2), "patient": (1, 2, 3)}
 
 
+async def test_a_replica_is_busy_until_its_members_are_done_whoever_has_left(settled):
+    ballot = settled.ballot("hurried", 1, 2, quorum=1, deadline_s=time.monotonic() + 0.03)
+    one = begun([ballot], {1, 2}, settled)
+    one.replied(1, reply(0))
+    await asyncio.wait_for(settled.changed.wait(), 5)
+    assert settled.rounds_done == 0
+    one.failed(2)
+    assert settled.rounds_done == 1
+
+
 async def test_a_quorum_that_comes_when_the_deadline_is_near_is_taken_at_once(settled):
     one = begun([settled.ballot("a", 1, 2, deadline_s=time.monotonic(), quorum=1)], {1, 2}, settled)
     await asyncio.sleep(0)

@@ -144,6 +144,7 @@ async def test_whoever_leaves_while_waiting_is_never_sent(bench):
     await bench.ask(target(2))
     leaver.cancel()
     await asyncio.sleep(0)
+    assert [len(queue) for queue in bench.scheduler._queues.values()] == [0, 1, 0]
     bench.engine.sent[0].reply()
     await until(lambda: len(bench.engine.sent) == 2)
     assert bench.engine.sent[1].xs_mm == [2]

@@ -3,22 +3,10 @@
 import hmac
 from typing import Final
 
-from v2vpose.errors import PoseError
+from v2vpose.errors import PermissionDeniedError, UnauthenticatedError
 
 KEY_HEADER: Final = "x-api-key"
 """The header, and the gRPC metadata key. `Authorization: Bearer <key>` is accepted as well."""
-
-
-class UnauthenticatedError(PoseError):
-    """The key is missing or not the service's."""
-
-    code = "unauthenticated"
-
-
-class PermissionDeniedError(PoseError):
-    """The caller is known, or needs no key, but may not do this."""
-
-    code = "permission_denied"
 
 
 class Keys:

@@ -6,9 +6,8 @@ from typing import Final
 import orjson
 from starlette.responses import Response
 
-from v2vpose.api.access import UnauthenticatedError
 from v2vpose.api.status import RETRY_AFTER_S, wire_status
-from v2vpose.errors import PoseError
+from v2vpose.errors import PoseError, UnauthenticatedError
 
 MEDIA_TYPE: Final = "application/problem+json"
 REQUEST_ID_HEADER: Final = "x-request-id"

@@ -6,7 +6,6 @@ from typing import Final
 
 import grpc
 
-from v2vpose.api.access import PermissionDeniedError, UnauthenticatedError
 from v2vpose.errors import (
     DeadlineExceededError,
     InvalidDepthMapError,
@@ -15,7 +14,9 @@ from v2vpose.errors import (
     NothingToEstimateError,
     OverloadedError,
     PayloadTooLargeError,
+    PermissionDeniedError,
     PoseError,
+    UnauthenticatedError,
     UnavailableError,
     UnknownModelError,
     UnsupportedEncodingError,

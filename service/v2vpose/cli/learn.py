@@ -64,7 +64,7 @@ def evaluate(
     with refusals():
         root = Settings.read(model_store=store).store_path()
         estimator = Estimator.load(ModelStore(root).open(model, model_version))
-    measured = figures(measure(estimator, _held_out(frames, seed)))
+        measured = figures(measure(estimator, _held_out(frames, seed)))
     if as_json:
         print(json.dumps(measured, indent=2))
     else:

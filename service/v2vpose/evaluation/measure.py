@@ -42,7 +42,11 @@ class Measured:
 def measure(
     estimator: Estimator, frames: Iterable[LabelledFrame], options: Options = DEFAULTS
 ) -> Measured:
-    """Estimate every frame with both decodings."""
+    """Estimate every frame with both decodings.
+
+    Raises:
+        NothingToEstimateError: not one frame was answered.
+    """
     truth, unanswered, poses = [], [], []
     for index, labelled in enumerate(frames):
         frame = Frame(labelled.depth_mm, labelled.intrinsics)
@@ -53,6 +57,8 @@ def measure(
             continue
         truth.append((labelled.keypoints_mm, labelled.handedness))
         poses.append(both)
+    if not poses:
+        raise NothingToEstimateError(f"none of {len(unanswered)} frames was answered")
     firsts = [both[Decode.ARGMAX] for both in poses]
     return Measured(
         truth_mm=np.stack([keypoints_mm for keypoints_mm, _ in truth]),
@@ -71,22 +77,30 @@ def measure(
 
 
 def figures(measured: Measured) -> dict[str, Any]:
-    """Return the figures of a manifest: single checkpoints and ensemble, both decodings."""
+    """Return the figures of a manifest: single checkpoints and ensemble, both decodings.
+
+    Distances are over answered frames; in shares of frames, an unanswered one is a failure.
+    """
     truth_mm = measured.truth_mm
+    answered = len(truth_mm) / (len(truth_mm) + len(measured.unanswered))  # share
     middle_mm = (truth_mm.min(axis=1) + truth_mm.max(axis=1)) / 2  # (N, 3)
     side_by_side: dict[str, Any] = {}
     for decode, each_mm in measured.found_mm.items():
         singles = [
             float(distances_mm(each_mm[:, m], truth_mm).mean()) for m in range(each_mm.shape[1])
         ]
+        ensemble = asdict(report(each_mm.mean(axis=1), truth_mm))
+        ensemble["success_percent"] = {
+            limit: share * answered for limit, share in ensemble["success_percent"].items()
+        }
         side_by_side[decode.value] = {
             "single_mm": [round(single, 3) for single in singles],
-            "ensemble": _rounded(asdict(report(each_mm.mean(axis=1), truth_mm))),
+            "ensemble": _rounded(ensemble),
         }
     return {
         "frames": len(truth_mm) + len(measured.unanswered),
         "unanswered": len(measured.unanswered),
-        "handedness_right_percent": round(float(measured.hand_right.mean() * 100), 2),
+        "handedness_right_percent": round(float(measured.hand_right.mean() * answered * 100), 2),
         "reference_point_mm": {
             "first": _spread(measured.first_mm - middle_mm),
             "refined": _spread(measured.refined_mm - middle_mm),

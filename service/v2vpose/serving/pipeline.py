@@ -13,7 +13,7 @@ from v2vpose.errors import (
     PayloadTooLargeError,
     UnavailableError,
 )
-from v2vpose.estimator import Options, mean_pose
+from v2vpose.estimator import Localiser, Options, mean_pose
 from v2vpose.model_store import Manifest, ModelStore, ModelVersion
 from v2vpose.serving.admission import Admission
 from v2vpose.serving.aggregator import Quorum
@@ -66,6 +66,7 @@ class Pipeline:
         store: where the models are.
         models: which version of each model; None = the newest. The first is the default model.
         engine: makes the engine of a model version.
+        localiser: makes what finds targets for it.
         policy: what the service takes on, and how.
         telemetry: where it is measured.
     """
@@ -76,6 +77,7 @@ class Pipeline:
         models: Mapping[str, str | None],
         *,
         engine: Callable[[ModelVersion], Engine],
+        localiser: Callable[[ModelVersion], Localiser] = Localiser.load,
         policy: ServingPolicy,
         telemetry: Telemetry,
     ) -> None:
@@ -83,6 +85,7 @@ class Pipeline:
             store,
             models,
             engine=engine,
+            localiser=localiser,
             batch=policy.batch,
             quorum=Quorum(policy.quorum),
             telemetry=telemetry,

@@ -23,6 +23,7 @@ class ServedModels:
         store: where the models are.
         models: which version of each model; None = the newest. The first is the default model.
         engine: makes the engine of a model version.
+        localiser: makes what finds targets for it.
         batch: when a batch closes.
         quorum: how many members must answer.
         telemetry: where the workers' state is written.
@@ -34,6 +35,7 @@ class ServedModels:
         models: Mapping[str, str | None],
         *,
         engine: Callable[[ModelVersion], Engine],
+        localiser: Callable[[ModelVersion], Localiser],
         batch: BatchPolicy,
         quorum: Quorum,
         telemetry: Telemetry,
@@ -41,6 +43,7 @@ class ServedModels:
         self._store = store
         self._models = dict(models)
         self._engine = engine
+        self._localiser = localiser
         self._batch = batch
         self._quorum = quorum
         self._telemetry = telemetry
@@ -123,7 +126,7 @@ class ServedModels:
 
         def prepare() -> tuple[ModelVersion, Localiser, Engine]:
             opened = self._store.open(model, version)
-            return opened, Localiser.load(opened), self._engine(opened)
+            return opened, self._localiser(opened), self._engine(opened)
 
         opened, localiser, engine = await asyncio.to_thread(prepare)
         served = ServedVersion(

@@ -119,17 +119,18 @@ def fit(
             done, counted = done + 1, counted + 1
             note = " ".join(f"{name} {total / counted:.4g}" for name, total in sums.items())
             progress.update(task, completed=done, note=note)
-            if done % (blocks_per_epoch // 4) == 0:
+            if done % blocks_per_epoch % max(1, blocks_per_epoch // 4) == 0:
                 elapsed_s = time.monotonic() - started
                 row = {f"{name}_loss": value / counted for name, value in sums.items()}
                 row |= {"step": done * steps_per_block, "epoch": done / blocks_per_epoch}
                 row |= {"seconds": elapsed_s, "waited_share": waited_s / elapsed_s}
-                _append(run / LOG_FILE, row | watch(trainees, held, recipe))
-                _save(run / STATE_FILE, trainees, done)
+                row |= watch(trainees, held, recipe)
+                if done % blocks_per_epoch == 0:
+                    on_epoch(done // blocks_per_epoch, trainees)
+                _save(run / STATE_FILE, trainees, done)  # last: what it says done, is done
+                _append(run / LOG_FILE, row)
                 sums = dict.fromkeys(sums, 0.0)
                 started, waited_s, counted = time.monotonic(), 0.0, 0
-            if done % blocks_per_epoch == 0:
-                on_epoch(done // blocks_per_epoch, trainees)
     return trainees
 
 

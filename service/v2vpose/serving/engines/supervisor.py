@@ -47,7 +47,7 @@ class Supervisor:
         environment: variables for the process, beside the service's own.
         patience: how long it may be silent.
         back_off: how long to wait before it is started again.
-        on_change: called when its state changes.
+        on_change: called when its state changes, or it is started again.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Supervisor:
             await asyncio.sleep(wait_s)
             self.restarts += 1
             self.worker = self._new_worker()
+            self._on_change()
             try:
                 await self.worker.start(self._message, self._environment)
             except PoseError:
