@@ -149,13 +149,16 @@ def _timed(stage_s: dict[str, float], stage: str) -> Iterator[None]:
     stage_s[stage] += time.perf_counter() - start
 
 
-def load_member(version: ModelVersion, epoch: int, *, backend: BackendName) -> Member:
+def load_member(
+    version: ModelVersion, epoch: int, *, backend: BackendName, threads: int = 0
+) -> Member:
     """Load one epoch checkpoint of a model version onto a backend.
 
     Args:
         version: the model version.
         epoch: which checkpoint.
         backend: `openvino` (CPU, bf16), `torch` (CPU, float32: the reference), `cuda` (bf16).
+        threads: cores that OpenVINO may use; 0 = all.
 
     Raises:
         UnknownModelError: the version has no such epoch.
@@ -165,7 +168,7 @@ def load_member(version: ModelVersion, epoch: int, *, backend: BackendName) -> M
     v2v, refiner = version.load_epoch(epoch)
     return Member(
         epoch=epoch,
-        backend=_backend(v2v, refiner, manifest.input_side, backend),
+        backend=_backend(v2v, refiner, manifest.input_side, backend, threads),
         input_side=manifest.input_side,
         refiner_side_mm=manifest.refiner.side_mm,
         refiner_passes=manifest.refiner.passes,
@@ -181,11 +184,13 @@ def best_backend() -> BackendName:
     return "openvino" if importlib.util.find_spec("openvino") else "torch"
 
 
-def _backend(v2v: V2VNet, refiner: Refiner, input_side: int, name: BackendName) -> Backend:
+def _backend(
+    v2v: V2VNet, refiner: Refiner, input_side: int, name: BackendName, threads: int
+) -> Backend:
     if name == "openvino":
         from v2vpose.backends.openvino_backend import OpenVINOBackend  # noqa: PLC0415  # an extra
 
-        return OpenVINOBackend(v2v, refiner, input_side=input_side)
+        return OpenVINOBackend(v2v, refiner, input_side=input_side, threads=threads)
     if name == "cuda":
         return TorchBackend(v2v, refiner, device="cuda", dtype=torch.bfloat16)
     return TorchBackend(v2v, refiner)

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.serving.fakes import load_fake
 from tests.stores import write_tiny_store
+from v2vpose.estimator import Localiser
 from v2vpose.model_store import ModelStore, ModelVersion
 from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.placement import WorkerPlan
@@ -108,6 +109,7 @@ async def serve(store: ModelStore) -> AsyncIterator[Callable[..., Awaitable[Benc
         version: str | None = "1",
         policy: ServingPolicy = ServingPolicy(),  # noqa: B008  # frozen
         engine: Callable[[ModelVersion], Engine] | None = None,
+        localiser: Callable[[ModelVersion], Localiser] = Localiser.load,
         **fake: Any,
     ) -> Bench:
         telemetry = Telemetry(CollectorRegistry())
@@ -115,6 +117,7 @@ async def serve(store: ModelStore) -> AsyncIterator[Callable[..., Awaitable[Benc
             store,
             {"hand": version},
             engine=engine or (lambda _: engine_of(**fake)),
+            localiser=localiser,
             policy=policy,
             telemetry=telemetry,
         )

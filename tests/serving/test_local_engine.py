@@ -84,6 +84,29 @@ async def test_only_the_members_asked_are_asked(start):
     assert set(replies.replies) == {2}
 
 
+async def test_a_member_with_two_holders_goes_where_there_is_least_to_do(start):
+    engine = await start(engine_of([WorkerPlan(0, (1, 3)), WorkerPlan(0, (2, 3))]))
+    busy = asked(engine, crop(0, SLEEP, 0.2), epochs=frozenset({1}))
+    replies = asked(engine, crop(0, SLEEP, 0.2))
+    also = asked(engine, crop())
+    for each in (busy, replies, also):
+        await each.all_of(*({1} if each is busy else ALL))
+    assert {epoch: reply.worker for epoch, reply in replies.replies.items()} == {1: 0, 2: 1, 3: 1}
+    assert also.replies[3].worker == 0
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+async def test_a_member_with_two_holders_outlives_one_of_them(start, victim):
+    engine = await start(engine_of([WorkerPlan(0, (1, 3)), WorkerPlan(0, (2, 3))]))
+    other = 1 - victim
+    os.kill(pids(engine)[victim], signal.SIGKILL)
+    await until(lambda: engine.states(0)[1 + victim] is MemberState.DOWN)
+    assert engine.states(0)[3] is MemberState.UP
+    replies = asked(engine, crop(), epochs=frozenset({1 + other, 3}))
+    await replies.all_of(1 + other, 3)
+    assert {reply.worker for reply in replies.replies.values()} == {other}
+
+
 async def test_batches_out_at_the_same_time_do_not_mix(start):
     engine = await start(engine_of(ALL_IN_ONE))
     both = [asked(engine, crop(100.0)), asked(engine, crop(200.0))]

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from v2vpose.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from v2vpose.estimator import Options
+from v2vpose.estimator import Localiser, Options, Target
 from v2vpose.model_store import ModelVersion
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.engines.placement import WorkerPlan
@@ -27,7 +29,7 @@ from v2vpose.serving.engines.worker_process import Patience
 from v2vpose.serving.pipeline import Estimate, ServingPolicy
 from v2vpose.serving.ports import Engine
 from v2vpose.serving.scheduler import BatchPolicy
-from v2vpose.values import DepthFrame, Hint
+from v2vpose.values import DepthFrame, Handedness, Hint
 
 ONE_BY_ONE = BatchPolicy(max_batch_size=1)
 IMPATIENT = Patience(late_s=0.1, late_factor=0, hung_s=0.3, hung_factor=0)
@@ -109,6 +111,28 @@ async def test_a_frame_too_large_for_the_engine_is_refused(serve):
     huge = DepthFrame(np.zeros((4097, 4096), np.float32), CAMERA)
     with pytest.raises(PayloadTooLargeError):
         await bench.pipeline.estimate(huge, at())
+
+
+class Watched:
+    """A localiser that notes which thread it runs in."""
+
+    def __init__(self, version: ModelVersion) -> None:
+        self._localiser = Localiser.load(version)
+        self.threads: list[threading.Thread] = []
+
+    def locate(self, frame: DepthFrame, options: Options) -> Target:
+        self.threads.append(threading.current_thread())
+        return self._localiser.locate(frame, options)
+
+
+async def test_a_search_does_not_hold_up_the_event_loop(serve, store):
+    watched = Watched(store.open("hand", "1"))
+    bench = await serve(plans=ALL_IN_ONE, localiser=lambda _: watched)
+    known = replace(at(), handedness=Handedness.RIGHT)
+    for options in (Options(), at(), known):
+        await bench.pipeline.estimate(frame(), options)
+    in_loop = [thread is threading.current_thread() for thread in watched.threads]
+    assert in_loop == [False, False, True]  # place and hand known: there is nothing to search
 
 
 async def test_a_full_queue_refuses_at_once_and_recovers(serve):

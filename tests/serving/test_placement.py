@@ -6,17 +6,25 @@ TEN = tuple(range(1, 11))
 
 
 @pytest.mark.parametrize(
-    ("epochs", "cores", "workers", "threads"),
-    [(TEN, 1, 1, 1), (TEN, 2, 2, 1), (TEN[:5], 2, 2, 1), (TEN[:2], 8, 2, 4), (TEN[:3], 4, 3, 1)],
+    ("count", "cores", "workers", "threads"),
+    [(10, 1, 1, 1), (10, 2, 2, 1), (2, 8, 2, 4), (3, 4, 3, 1), (10, 5, 5, 1)],
 )
-def test_members_are_dealt_out_to_the_cores(epochs, cores, workers, threads):
-    plans = automatic(epochs, cores=cores)
+def test_members_are_dealt_out_to_the_cores(count, cores, workers, threads):
+    plans = automatic(TEN[:count], cores=cores)
     assert len(plans) == workers
-    assert sorted(e for plan in plans for e in plan.epochs) == list(epochs)
-    sizes = {len(plan.epochs) for plan in plans}
-    assert max(sizes) - min(sizes) <= 1
+    assert sorted(e for plan in plans for e in plan.epochs) == list(TEN[:count])
+    assert {len(plan.epochs) for plan in plans} == {count // workers}
     assert {plan.threads for plan in plans} == {threads}
-    assert sum(plan.threads for plan in plans) <= cores
+
+
+def test_members_that_are_left_over_are_held_by_every_worker():
+    assert [plan.epochs for plan in automatic(TEN[:5], cores=2)] == [(1, 3, 5), (2, 4, 5)]
+    assert [plan.epochs for plan in automatic(TEN, cores=4)] == [
+        (1, 5, 9, 10),
+        (2, 6, 9, 10),
+        (3, 7, 9, 10),
+        (4, 8, 9, 10),
+    ]
 
 
 def test_replicas_on_cores_share_them():

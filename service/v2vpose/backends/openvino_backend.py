@@ -79,5 +79,6 @@ def _compiled(
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # workers of one thread would all sit on the first core
         },
     )

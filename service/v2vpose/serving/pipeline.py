@@ -13,7 +13,7 @@ from v2vpose.errors import (
     PayloadTooLargeError,
     UnavailableError,
 )
-from v2vpose.estimator import Localiser, Options, mean_pose
+from v2vpose.estimator import Localiser, Options, Target, mean_pose
 from v2vpose.model_store import Manifest, ModelStore, ModelVersion
 from v2vpose.serving.admission import Admission
 from v2vpose.serving.aggregator import Quorum
@@ -217,9 +217,7 @@ class Pipeline:
     ) -> Estimate:
         manifest = served.manifest
         with self._admissions[manifest.model].place() as place:
-            target = await asyncio.get_running_loop().run_in_executor(
-                self._locators, served.localiser.locate, frame, options
-            )
+            target = await self._locate(served, frame, options)
             located_s = time.monotonic()
             answered = await served.scheduler.answers(
                 target, place=place, deadline_s=deadline_s, priority=priority
@@ -236,6 +234,19 @@ class Pipeline:
         self._measure(manifest.model, pose, timing_s)
         return Estimate(
             pose, manifest.model, manifest.version, {**timing_s, "total": end_s - begin_s}
+        )
+
+    async def _locate(self, served: ServedVersion, frame: DepthFrame, options: Options) -> Target:
+        """Find the target; in a thread, unless the caller told place and hand: then it is a crop.
+
+        A tracked stream tells both, and two changes of threads cost more than the crop.
+        """
+        is_place_known = options.hint.reference_point_mm is not None
+        is_hand_known = options.handedness is not None or served.manifest.handedness is None
+        if is_place_known and is_hand_known:
+            return served.localiser.locate(frame, options)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._locators, served.localiser.locate, frame, options
         )
 
     def _measure(self, model: str, pose: Pose, timing_s: Mapping[str, float]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
+from typing import Final
 
 import torch
 
@@ -25,6 +26,8 @@ from v2vpose.serving.ports import (
     WorkerHealth,
 )
 from v2vpose.serving.self_test import SelfTest, load_self_test
+
+_WELL: Final = (MemberState.UP, MemberState.LATE, MemberState.DOWN)  # from best to worst
 
 
 class LocalEngine:
@@ -88,35 +91,30 @@ class LocalEngine:
             self._crops = None
 
     def states(self, replica: int) -> Mapping[int, MemberState]:
-        """See `ports.Engine`."""
-        return {
-            epoch: supervisor.worker.state
-            for supervisor in self._supervisors
-            if supervisor.plan.replica == replica
-            for epoch in supervisor.plan.epochs
-        }
+        """See `ports.Engine`; a member is as well as the best worker that holds it."""
+        states: dict[int, MemberState] = {}
+        for supervisor in self._of(replica):
+            for epoch in supervisor.plan.epochs:
+                known = states.get(epoch, MemberState.DOWN)
+                states[epoch] = min(known, supervisor.worker.state, key=_WELL.index)
+        return states
 
     def submit(self, batch: Batch, replica: int, epochs: frozenset[int], to: Listener) -> None:
         """See `ports.Engine`."""
         if self._crops is None:
             raise RuntimeError("start comes first")
-        rows = {epoch: batch.rows_of(epoch) for epoch in epochs}
-        shares = [
-            (supervisor, share)
-            for supervisor in self._supervisors
-            if supervisor.plan.replica == replica
-            and (share := {e: rows[e] for e in supervisor.plan.epochs if rows.get(e)})
-        ]
         written = self._crops.write([ask.crop for ask in batch.asks])
         if written is None:  # held by late workers; they will not be late for ever
             for epoch in epochs:
                 asyncio.get_running_loop().call_soon(to.failed, epoch)
             return
         region, refs = written
+        shares = self._shares(replica, epochs)
         reading = _Countdown(len(shares), partial(self._crops.release, region))
         number = next(self._numbers)
-        for supervisor, share in shares:
-            supervisor.worker.ask(Job(number, refs, batch.decode, share), to, reading.step)
+        for supervisor, share in shares.items():
+            rows = {epoch: batch.rows_of(epoch) for epoch in share}
+            supervisor.worker.ask(Job(number, refs, batch.decode, rows), to, reading.step)
 
     def on_change(self, notify: Callable[[], None]) -> None:
         """See `ports.Engine`."""
@@ -135,6 +133,28 @@ class LocalEngine:
             )
             for supervisor in self._supervisors
         ]
+
+    def _of(self, replica: int) -> list[Supervisor]:
+        return [each for each in self._supervisors if each.plan.replica == replica]
+
+    def _shares(self, replica: int, epochs: frozenset[int]) -> dict[Supervisor, list[int]]:
+        """Deal members out to the workers that hold them: the best ones, the least loaded first.
+
+        Members with fewer holders are dealt first, so that the others can even things out.
+        """
+        holders = {
+            epoch: [each for each in self._of(replica) if epoch in each.plan.epochs]
+            for epoch in sorted(epochs)
+        }
+        shares: dict[Supervisor, list[int]] = {}
+
+        def burden(supervisor: Supervisor) -> tuple[int, int]:
+            worker = supervisor.worker
+            return _WELL.index(worker.state), worker.load + len(shares.get(supervisor, ()))
+
+        for epoch in sorted(holders, key=lambda epoch: len(holders[epoch])):
+            shares.setdefault(min(holders[epoch], key=burden), []).append(epoch)
+        return shares
 
     def _changed(self) -> None:
         self._notify()
@@ -223,5 +243,4 @@ def local_engine(
 
 
 def _load(version: ModelVersion, backend: BackendName, epoch: int, *, threads: int) -> Member:
-    del threads  # load_member does not take it yet; OpenVINO uses every core it sees
-    return load_member(version, epoch, backend=backend)
+    return load_member(version, epoch, backend=backend, threads=threads)

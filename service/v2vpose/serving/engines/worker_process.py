@@ -75,6 +75,11 @@ class WorkerProcess:
         self._watch: asyncio.TimerHandle | None = None
 
     @property
+    def load(self) -> int:
+        """How many members' answers are awaited."""
+        return sum(len(task.missing) for task in self._tasks.values())
+
+    @property
     def pid(self) -> int | None:
         """Its process id, once started."""
         return None if self._child is None else self._child.pid
