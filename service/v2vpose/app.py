@@ -28,6 +28,7 @@ from v2vpose.api.parts import WireParts
 from v2vpose.api.rest import rest_app
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
+from v2vpose.estimator import Localiser
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
@@ -248,15 +249,17 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
     store = ModelStore(settings.store_path())
+    backend = None if settings.backend == "auto" else settings.backend
     return Pipeline(
         store,
         models_to_serve(settings.models, store),
         engine=partial(
             local_engine,
             max_batch_size=settings.max_batch_size,
-            backend=None if settings.backend == "auto" else settings.backend,
+            backend=backend,
             replicas=settings.replicas,
         ),
+        localiser=partial(Localiser.load, backend=backend),
         policy=ServingPolicy(
             batch=BatchPolicy(
                 max_batch_size=settings.max_batch_size,
