@@ -32,6 +32,7 @@ from v2vpose.estimator import Localiser
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
+from v2vpose.serving.ports import Engine
 from v2vpose.serving.scheduler import BatchPolicy
 from v2vpose.settings import Settings
 from v2vpose.telemetry import JsonFormatter, Telemetry
@@ -84,6 +85,7 @@ class Service:
         self._drain = asyncio.Event()
         self._now = asyncio.Event()
         self.listening = asyncio.Event()
+        self.ready = asyncio.Event()
         self.http_port = 0
         self.grpc_port = 0
 
@@ -112,6 +114,7 @@ class Service:
             await _first_of(self._engine.start(), self._drain.wait())
             if not self._drain.is_set():
                 await self._rpc.update_health()
+                self.ready.set()
                 _log.info("ready")
             await self._drain.wait()
             await self._rpc.update_health()
@@ -135,14 +138,22 @@ class Service:
         await asyncio.gather(self._http.stop(grace_s=grace_s), self._rpc.stop(grace_s=grace_s))
 
 
-def build(settings: Settings) -> Service:
+EngineOf = Callable[..., Engine]
+"""Makes the engine of a model version: `engine(version, max_batch_size=...)`."""
+
+
+def build(settings: Settings, engine: EngineOf | None = None) -> Service:
     """Wire the service together; nothing runs yet.
+
+    Args:
+        settings: every setting.
+        engine: None = worker processes on this machine.
 
     Raises:
         InvalidFieldError: there is no model store, or nothing in it.
     """
     telemetry = Telemetry(CollectorRegistry())
-    pipeline = _pipeline(settings, telemetry)
+    pipeline = _pipeline(settings, telemetry, engine)
     parts = WireParts(
         pipeline=pipeline,
         telemetry=telemetry,
@@ -247,17 +258,15 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
+def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None) -> Pipeline:
     store = ModelStore(settings.store_path())
     backend = None if settings.backend == "auto" else settings.backend
     return Pipeline(
         store,
         models_to_serve(settings.models, store),
         engine=partial(
-            local_engine,
+            engine or partial(local_engine, backend=backend, replicas=settings.replicas),
             max_batch_size=settings.max_batch_size,
-            backend=backend,
-            replicas=settings.replicas,
         ),
         localiser=partial(Localiser.load, backend=backend),
         policy=ServingPolicy(
