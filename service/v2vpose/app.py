@@ -25,7 +25,7 @@ from v2vpose.api.decode import Limits
 from v2vpose.api.http_server import HttpServer
 from v2vpose.api.offload import Offload
 from v2vpose.api.parts import WireParts
-from v2vpose.api.rest import rest_app
+from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Localiser
@@ -166,7 +166,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
     )
     return Service(
         engine=pipeline,
-        http=HttpServer(rest_app(parts), host=settings.host, port=settings.http_port),
+        http=HttpServer(RestApp(parts), host=settings.host, port=settings.http_port),
         rpc=RpcServer(
             parts,
             min_confidence=settings.tracking_min_confidence,
