@@ -16,6 +16,9 @@ STAGES: Final = (
 MM_DECIMALS: Final = 3
 PX_DECIMALS: Final = 2
 SCORE_DECIMALS: Final = 4
+_COLUMN_SCALE: Final = 10.0 ** np.array(
+    [*[MM_DECIMALS] * 3, *[PX_DECIMALS] * 2, SCORE_DECIMALS, MM_DECIMALS]
+)  # of x, y, z, u, v, confidence, spread
 _LOW_CONFIDENCE: Final = 0.2
 
 
@@ -121,26 +124,26 @@ def warnings_of(pose: Pose) -> list[str]:
 
 
 def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
+    table = np.empty((len(pose.keypoints_mm), len(_COLUMN_SCALE)))  # (K, 7)
+    table[:, :3] = pose.keypoints_mm
+    table[:, 3:5] = pose.uv_px
+    table[:, 5] = pose.confidence
+    table[:, 6] = pose.spread_mm
+    rows = (np.rint(table * _COLUMN_SCALE) / _COLUMN_SCALE).tolist()
     return [
         {
             "name": name,
-            "x_mm": xyz[0],
-            "y_mm": xyz[1],
-            "z_mm": xyz[2],
-            "u_px": uv[0],  # NaN is written as null
-            "v_px": uv[1],
+            "x_mm": x,
+            "y_mm": y,
+            "z_mm": z,
+            "u_px": u,  # NaN is written as null
+            "v_px": v,
             "confidence": confidence,
             "spread_mm": spread,
             "in_view": in_view,
         }
-        for name, xyz, uv, confidence, spread, in_view in zip(
-            manifest.names,
-            rounded(pose.keypoints_mm, MM_DECIMALS),
-            rounded(pose.uv_px, PX_DECIMALS),
-            rounded(pose.confidence, SCORE_DECIMALS),
-            rounded(pose.spread_mm, MM_DECIMALS),
-            pose.in_view.tolist(),
-            strict=True,
+        for name, (x, y, z, u, v, confidence, spread), in_view in zip(
+            manifest.names, rows, pose.in_view.tolist(), strict=True
         )
     ]
 

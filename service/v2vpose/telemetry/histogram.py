@@ -1,4 +1,4 @@
-"""A histogram that costs a tenth of the client library's, for what is observed many times a request.
+"""A histogram at a tenth of the client library's cost, for what a request observes many times.
 
 One thread observes and one thread collects, and they are the same: the event loop's. So there is no
 lock, and an observation is a search in a sorted tuple.

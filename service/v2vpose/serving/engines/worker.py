@@ -88,8 +88,8 @@ def main() -> None:
                     worker = _started(message, connection)
                 if worker is None:
                     return
-                if isinstance(message, Job):
-                    _work(worker, message, connection)
+                if isinstance(message, tuple):
+                    _work(worker, Job.unpacked(message), connection)
 
 
 def _outlive_signals_but_not_the_service() -> None:
