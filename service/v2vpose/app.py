@@ -242,7 +242,6 @@ def configure_logging(level: str, log_format: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # never written
-    logging.logAsyncioTasks = False
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
