@@ -29,7 +29,6 @@ from v2vpose.api.parts import WireParts
 from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
-from v2vpose.estimator import Localiser
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
@@ -282,7 +281,6 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
             engine or partial(local_engine, backend=backend, replicas=settings.replicas),
             max_batch_size=settings.max_batch_size,
         ),
-        localiser=partial(Localiser.load, backend=backend),
         policy=ServingPolicy(
             batch=BatchPolicy(
                 max_batch_size=settings.max_batch_size,

@@ -239,8 +239,9 @@ class Pose:
         refined_point_mm: (3,) mean of the members' refined points.
         side_mm: edge of the cubic box.
         epochs: the epoch checkpoints asked.
-        answered: those that answered.
-        members: answer of each member that answered, by epoch, in camera millimetres.
+        answered: those whose answers made up the pose.
+        empty: those that saw an empty box, and so have nothing to say.
+        members: answer of each member in `answered`, by epoch, in camera millimetres.
     """
 
     keypoints_mm: FloatArray
@@ -254,6 +255,7 @@ class Pose:
     side_mm: float
     epochs: tuple[int, ...]
     answered: tuple[int, ...]
+    empty: tuple[int, ...] = ()
     members: dict[int, MemberAnswer] = field(default_factory=dict)
 
     @property

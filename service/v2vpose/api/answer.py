@@ -107,10 +107,11 @@ def warnings_of(pose: Pose) -> list[str]:
     """Return what a careful reader of the answer should know."""
     texts = []
     if pose.degraded:
-        silent = ", ".join(str(e) for e in pose.epochs if e not in pose.answered)
+        silent = [e for e in pose.epochs if e not in pose.answered and e not in pose.empty]
+        reasons = (("missing", silent), ("saw an empty box", pose.empty))
+        why = "; ".join(f"{why}: {', '.join(map(str, some))}" for why, some in reasons if some)
         texts.append(
-            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; "
-            f"missing: {silent}"
+            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; {why}"
         )
     hidden = int((~pose.in_view).sum())
     if hidden:
