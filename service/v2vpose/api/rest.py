@@ -23,6 +23,7 @@ from v2vpose.api.asking import answered
 from v2vpose.api.decode import Limits, decode_image
 from v2vpose.api.envelope import Envelope, deadline_s_of, request_id_of, unless_gone, until
 from v2vpose.api.multipart import read_body
+from v2vpose.api.oip_rest import mount_oip
 from v2vpose.api.parts import WireParts
 from v2vpose.api.problems import problem
 from v2vpose.api.requests import EstimateRequest, estimate_request
@@ -37,7 +38,8 @@ _RAW: Final = "application/octet-stream"
 def rest_app(parts: WireParts) -> FastAPI:
     """Return the ASGI application."""
     rest = _Rest(parts)
-    wrap = Envelope(parts.telemetry).endpoint
+    envelope = Envelope(parts.telemetry)
+    wrap = envelope.endpoint
     app = FastAPI(
         title="v2vpose", version=__version__, description=openapi.DESCRIPTION, redoc_url=None
     )
@@ -49,6 +51,7 @@ def rest_app(parts: WireParts) -> FastAPI:
     app.get("/readyz", **openapi.READYZ)(rest.readyz)
     app.get("/metrics", **openapi.METRICS)(rest.metrics)
     app.get("/", include_in_schema=False)(rest.page)
+    mount_oip(app, parts, envelope)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     return app
