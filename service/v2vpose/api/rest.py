@@ -21,6 +21,7 @@ from v2vpose.api.access import KEY_HEADER
 from v2vpose.api.answer import model_info
 from v2vpose.api.envelope import Envelope, request_id_of
 from v2vpose.api.estimate_route import EstimateRoute
+from v2vpose.api.oip_rest import mount_oip
 from v2vpose.api.parts import WireParts
 from v2vpose.api.problems import problem
 from v2vpose.api.status import RETRY_AFTER_S
@@ -64,6 +65,7 @@ def _framework(parts: WireParts, envelope: Envelope, estimate: EstimateRoute) ->
     app.get("/readyz", **openapi.READYZ)(rest.readyz)
     app.get("/metrics", **openapi.METRICS)(rest.metrics)
     app.get("/", include_in_schema=False)(rest.page)
+    mount_oip(app, parts, envelope)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     return app
