@@ -1,6 +1,7 @@
 """A pose -> the fields of its answer, as plain values that `orjson` writes in microseconds."""
 
 from collections.abc import Collection, Mapping
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -113,10 +114,10 @@ def warnings_of(pose: Pose) -> list[str]:
         texts.append(
             f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; {why}"
         )
-    hidden = int((~pose.in_view).sum())
+    hidden = pose.in_view.tolist().count(False)
     if hidden:
         texts.append(f"{hidden} of {len(pose.in_view)} keypoints lie outside the depth map")
-    confidence = float(pose.confidence.mean())
+    confidence = fmean(pose.confidence.tolist())
     if confidence < _LOW_CONFIDENCE:
         texts.append(
             f"mean confidence {confidence:.2f} is low: the target may not be what it seems"

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from v2vpose.errors import NothingToEstimateError
+from v2vpose.estimator.mean import mean_of
 from v2vpose.estimator.search import Target
-from v2vpose.geometry.camera import mirrored_points, pixel_from_camera
+from v2vpose.geometry.camera import mirrored_points
 from v2vpose.values import DepthFrame, MemberAnswer, Pose
 
 
@@ -34,21 +32,16 @@ def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, Membe
         raise NothingToEstimateError(
             f"no readings inside the {target.crop.side_mm:g} mm cube around the reference point"
         )
-    each_mm = np.stack([answer.keypoints_mm for answer in ordered.values()])  # (M, K, 3)
-    keypoints_mm = each_mm.mean(axis=0)  # (K, 3)
-    distance_mm = np.linalg.norm(each_mm - keypoints_mm, axis=-1)  # (M, K)
-    uv_px = pixel_from_camera(keypoints_mm, frame.intrinsics)  # (K, 2)
-    rows, cols = frame.hw
-    inside: NDArray[np.bool_] = (uv_px > -0.5) & (uv_px < np.array([cols, rows]) - 0.5)  # (K, 2)
+    mean = mean_of(tuple(ordered.values()), frame.intrinsics, frame.hw)
     return Pose(
-        keypoints_mm=keypoints_mm,
-        uv_px=uv_px,
-        confidence=np.stack([a.confidence for a in ordered.values()]).mean(axis=0),
-        spread_mm=np.sqrt((distance_mm**2).mean(axis=0)),
-        in_view=inside[:, 0] & inside[:, 1],
+        keypoints_mm=mean.keypoints_mm,
+        uv_px=mean.uv_px,
+        confidence=mean.confidence,
+        spread_mm=mean.spread_mm,
+        in_view=mean.in_view,
         handedness=target.handedness,
         reference_point=target.reference_point,
-        refined_point_mm=np.stack([a.refined_point_mm for a in ordered.values()]).mean(axis=0),
+        refined_point_mm=mean.refined_point_mm,
         side_mm=target.crop.side_mm,
         epochs=target.epochs,
         answered=tuple(ordered),
