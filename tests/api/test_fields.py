@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from v2vpose.api.fields import EstimateFields, Include
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Options
-from v2vpose.values import Decode, Handedness, Hint, Intrinsics
+from v2vpose.serving.ports import Priority
+from v2vpose.values import Aggregate, Decode, Handedness, Hint, Intrinsics
 
 CAMERA = {"fx_px": "475.5", "fy_px": "476", "cx_px": "320", "cy_px": "240"}
 
@@ -29,13 +30,14 @@ def test_text_and_json_mean_the_same() -> None:
     text = fields(
         roi_px="1, 2,3,4", epochs="2,1", include="members,timing", side_mm="300", decode="subvoxel",
         handedness="left", model="hand", version="2", width="640", height="480",
+        aggregate="median", priority="bulk",
     )  # fmt: skip
     json = EstimateFields.from_values(
         {
             "fx_px": 475.5, "fy_px": 476, "cx_px": 320, "cy_px": 240.0, "roi_px": [1, 2, 3, 4],
             "epochs": [2, 1], "include": ["members", "timing"], "side_mm": 300,
             "decode": "subvoxel", "handedness": "left", "model": "hand", "version": "2",
-            "width": 640, "height": 480,
+            "width": 640, "height": 480, "aggregate": "median", "priority": "bulk",
         }
     )  # fmt: skip
     assert text == json
@@ -46,7 +48,15 @@ def test_text_and_json_mean_the_same() -> None:
         side_mm=300,
         decode=Decode.SUBVOXEL,
         epochs=(2, 1),
+        aggregate=Aggregate.MEDIAN,
     )
+
+
+def test_bulk_lets_others_go_first() -> None:
+    assert fields().turn() is Priority.NORMAL
+    assert fields().turn(Priority.STREAM) is Priority.STREAM
+    assert fields(priority="bulk").turn() is fields(priority="bulk").turn(Priority.STREAM)
+    assert fields(priority="bulk").turn() is Priority.BULK
 
 
 def test_hints_become_a_hint() -> None:
@@ -72,6 +82,8 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"include": "heatmap_slices"}, "heatmap_slices is not supported yet"),
     ({"handedness": "both"}, "handedness must be 'auto', 'right' or 'left', got 'both'"),
     ({"decode": "mean"}, "decode must be 'argmax' or 'subvoxel', got 'mean'"),
+    ({"aggregate": "max"}, "aggregate must be 'mean' or 'median', got 'max'"),
+    ({"priority": "stream"}, "priority must be 'normal' or 'bulk', got 'stream'"),
     ({"width": "0"}, "width must be greater than or equal to 1"),
     ({"side_mm": "-5"}, "side_mm must be greater than 0"),
     ({"model": "x" * 99, "width": "w" * 99}, "got '" + "w" * 59 + "..."),

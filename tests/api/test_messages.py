@@ -11,8 +11,9 @@ from tests.frames import sphere_frame
 from v2vpose.api.answer import estimate_answer, model_info
 from v2vpose.api.decode import Encoding
 from v2vpose.api.fields import EstimateFields, Include
-from v2vpose.api.messages import encoding_of, fields_of, model_message, pose_message
+from v2vpose.api.messages import model_message, pose_message
 from v2vpose.api.pb import pose_pb2 as pb
+from v2vpose.api.rpc_fields import encoding_of, fields_of
 from v2vpose.errors import InvalidFieldError, UnsupportedEncodingError
 from v2vpose.serving.pipeline import Estimate
 
@@ -80,13 +81,13 @@ def test_options_are_rests_fields() -> None:
         model="hand", version="2", intrinsics=pb.Intrinsics(**CAMERA), depth_unit_mm=0.125,
         roi_px=pb.RegionOfInterest(u0=1, v0=2, u1=3, v1=4), side_mm=300,
         handedness=pb.HANDEDNESS_LEFT, decode=pb.DECODE_SUBVOXEL, epochs=[1, 2],
-        include=[pb.INCLUDE_MEMBERS],
+        include=[pb.INCLUDE_MEMBERS], aggregate=pb.AGGREGATE_MEDIAN, priority=pb.PRIORITY_BULK,
     )  # fmt: skip
     assert fields_of(options) == EstimateFields.from_values(
         {
             **CAMERA, "model": "hand", "version": "2", "depth_unit_mm": 0.125,
             "roi_px": [1, 2, 3, 4], "side_mm": 300, "handedness": "left", "decode": "subvoxel",
-            "epochs": [1, 2], "include": ["members"],
+            "epochs": [1, 2], "include": ["members"], "aggregate": "median", "priority": "bulk",
         }
     )  # fmt: skip
     camera_only = pb.EstimateOptions(intrinsics=pb.Intrinsics(**CAMERA))

@@ -307,6 +307,14 @@ async def test_every_frame_of_a_stream_is_answered_in_order(rpc: Rpc) -> None:
     assert all(call.priority is Priority.STREAM for call in rpc.pipeline.calls)
 
 
+async def test_a_bulk_stream_lets_others_go_first(rpc: Rpc) -> None:
+    options = pb.EstimateOptions(intrinsics=CAMERA, priority=pb.PRIORITY_BULK)
+    begin = pb.EstimateStreamRequest(start=pb.StreamStart(options=options))
+    assert await _first(rpc.stub.EstimateStream(_sent(begin, frame(1))))
+    await rpc.stub.Estimate(pb.EstimateRequest(depth=PNG, options=options))
+    assert [call.priority for call in rpc.pipeline.calls] == [Priority.BULK] * 2
+
+
 async def test_a_newer_frame_replaces_the_waiting_one_and_the_answer_counts_it(rpc: Rpc) -> None:
     rpc.pipeline.gate = asyncio.Event()
     call = rpc.stub.EstimateStream()

@@ -11,7 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Options
-from v2vpose.values import Decode, Handedness, Hint, Intrinsics
+from v2vpose.serving.ports import Priority
+from v2vpose.values import Aggregate, Decode, Handedness, Hint, Intrinsics
 
 _LIST_FIELDS: Final = ("epochs", "include", "reference_point_mm", "roi_px")
 _INTRINSICS: Final = ("fx_px", "fy_px", "cx_px", "cy_px")
@@ -73,6 +74,14 @@ class EstimateFields(BaseModel):
     )
     epochs: Annotated[tuple[int, ...] | None, BeforeValidator(_split)] = Field(
         None, description="Subset of the epoch checkpoints; default: the whole ensemble."
+    )
+    aggregate: Aggregate = Field(
+        Aggregate.MEAN,
+        description="How the epoch checkpoints' keypoints become one: their mean, or the median "
+        "of each coordinate, which one stray checkpoint cannot move far.",
+    )
+    priority: Literal["normal", "bulk"] = Field(
+        "normal", description="bulk: let everybody else go first when the service is busy."
     )
     include: Annotated[tuple[Include, ...], BeforeValidator(_split)] = Field(
         (), description="More in the answer: `members`, `timing`."
@@ -138,7 +147,12 @@ class EstimateFields(BaseModel):
             side_mm=self.side_mm,
             decode=self.decode,
             epochs=self.epochs,
+            aggregate=self.aggregate,
         )
+
+    def turn(self, usual: Priority = Priority.NORMAL) -> Priority:
+        """Return who goes first; `usual` is that of callers who are in a hurry."""
+        return Priority.BULK if self.priority == "bulk" else usual
 
 
 def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> str:

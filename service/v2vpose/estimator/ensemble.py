@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from v2vpose.errors import NothingToEstimateError
 from v2vpose.estimator.search import Target
 from v2vpose.geometry.camera import mirrored_points, pixel_from_camera
-from v2vpose.values import DepthFrame, MemberAnswer, Pose
+from v2vpose.values import Aggregate, DepthFrame, MemberAnswer, Pose
 
 
 def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, MemberAnswer]) -> Pose:
     """Average the members' keypoints in camera millimetres (paper, section 8.3).
 
+    The median, if asked for, is that of each coordinate. Spread and confidence are the same for
+    both: how far the members lie from their mean, and how high their peaks are on average.
     A member whose box was empty saw nothing: whatever its net says is left out.
 
     Args:
@@ -35,8 +37,10 @@ def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, Membe
             f"no readings inside the {target.crop.side_mm:g} mm cube around the reference point"
         )
     each_mm = np.stack([answer.keypoints_mm for answer in ordered.values()])  # (M, K, 3)
-    keypoints_mm = each_mm.mean(axis=0)  # (K, 3)
-    distance_mm = np.linalg.norm(each_mm - keypoints_mm, axis=-1)  # (M, K)
+    mean_mm = each_mm.mean(axis=0)  # (K, 3)
+    is_median = target.aggregate is Aggregate.MEDIAN
+    keypoints_mm = np.median(each_mm, axis=0) if is_median else mean_mm
+    distance_mm = np.linalg.norm(each_mm - mean_mm, axis=-1)  # (M, K)
     uv_px = pixel_from_camera(keypoints_mm, frame.intrinsics)  # (K, 2)
     rows, cols = frame.hw
     inside: NDArray[np.bool_] = (uv_px > -0.5) & (uv_px < np.array([cols, rows]) - 0.5)  # (K, 2)

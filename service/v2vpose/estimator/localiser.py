@@ -69,6 +69,7 @@ class Localiser:
             decode=options.decode or manifest.decode,
             epochs=epochs,
             is_hand_given=options.handedness is not None,
+            aggregate=options.aggregate,
         )
 
     def _rivals(

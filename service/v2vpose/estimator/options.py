@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from v2vpose.errors import InvalidFieldError
-from v2vpose.values import Decode, Handedness, Hint
+from v2vpose.values import Aggregate, Decode, Handedness, Hint
 
 NO_HINT: Final = Hint()
 
@@ -24,6 +24,7 @@ class Options:
         side_mm: edge of the cubic box.
         decode: argmax or sub-voxel.
         epochs: a subset of the ensemble.
+        aggregate: how the members' keypoints become one.
 
     Raises:
         InvalidFieldError: too many targets, or several ways to say which.
@@ -36,6 +37,7 @@ class Options:
     side_mm: float | None = None
     decode: Decode | None = None
     epochs: tuple[int, ...] | None = None
+    aggregate: Aggregate = Aggregate.MEAN
 
     def __post_init__(self) -> None:
         for name, count in (("targets", self.targets), ("hints", len(self.hints) or 1)):

@@ -31,6 +31,18 @@ class Decode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DECODE_ARGMAX: _ClassVar[Decode]
     DECODE_SUBVOXEL: _ClassVar[Decode]
 
+class Aggregate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AGGREGATE_UNSPECIFIED: _ClassVar[Aggregate]
+    AGGREGATE_MEAN: _ClassVar[Aggregate]
+    AGGREGATE_MEDIAN: _ClassVar[Aggregate]
+
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_NORMAL: _ClassVar[Priority]
+    PRIORITY_BULK: _ClassVar[Priority]
+
 class Include(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     INCLUDE_UNSPECIFIED: _ClassVar[Include]
@@ -65,6 +77,12 @@ HANDEDNESS_LEFT: Handedness
 DECODE_UNSPECIFIED: Decode
 DECODE_ARGMAX: Decode
 DECODE_SUBVOXEL: Decode
+AGGREGATE_UNSPECIFIED: Aggregate
+AGGREGATE_MEAN: Aggregate
+AGGREGATE_MEDIAN: Aggregate
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_NORMAL: Priority
+PRIORITY_BULK: Priority
 INCLUDE_UNSPECIFIED: Include
 INCLUDE_MEMBERS: Include
 INCLUDE_TIMING: Include
@@ -134,7 +152,7 @@ class DepthRange(_message.Message):
     def __init__(self, near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ...) -> None: ...
 
 class EstimateOptions(_message.Message):
-    __slots__ = ("model", "version", "intrinsics", "depth_unit_mm", "reference_point_mm", "roi_px", "range_mm", "side_mm", "handedness", "decode", "epochs", "include")
+    __slots__ = ("model", "version", "intrinsics", "depth_unit_mm", "reference_point_mm", "roi_px", "range_mm", "side_mm", "handedness", "decode", "epochs", "include", "aggregate", "priority")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INTRINSICS_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +165,8 @@ class EstimateOptions(_message.Message):
     DECODE_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     intrinsics: Intrinsics
@@ -159,7 +179,9 @@ class EstimateOptions(_message.Message):
     decode: Decode
     epochs: _containers.RepeatedScalarFieldContainer[int]
     include: _containers.RepeatedScalarFieldContainer[Include]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., intrinsics: _Optional[_Union[Intrinsics, _Mapping]] = ..., depth_unit_mm: _Optional[float] = ..., reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ..., side_mm: _Optional[float] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., include: _Optional[_Iterable[_Union[Include, str]]] = ...) -> None: ...
+    aggregate: Aggregate
+    priority: Priority
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., intrinsics: _Optional[_Union[Intrinsics, _Mapping]] = ..., depth_unit_mm: _Optional[float] = ..., reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ..., side_mm: _Optional[float] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., include: _Optional[_Iterable[_Union[Include, str]]] = ..., aggregate: _Optional[_Union[Aggregate, str]] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class EstimateRequest(_message.Message):
     __slots__ = ("depth", "options")
