@@ -1,6 +1,7 @@
 """Values -> protobuf messages: what `answer` writes as JSON."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from v2vpose.api.answer import (
@@ -8,6 +9,7 @@ from v2vpose.api.answer import (
     PX_DECIMALS,
     SCORE_DECIMALS,
     STAGES,
+    error_of,
     rounded,
     warnings_of,
 )
@@ -30,6 +32,37 @@ _FOUND_BY: Final = {
 }
 
 
+def estimate_message(
+    estimate: Estimate,
+    manifest: Manifest,
+    *,
+    request_id: str,
+    include: Collection[Include] = (),
+    timing_s: Mapping[str, float] | None = None,
+) -> pb.EstimateResponse:
+    """Return what `answer.estimate_answer` returns, as a message."""
+
+    def written(pose: Pose) -> pb.Pose:
+        return pose_message(
+            replace(estimate, pose=pose),
+            manifest,
+            request_id=request_id,
+            include=include,
+            timing_s=timing_s,
+        )
+
+    if not estimate.targets:
+        return pb.EstimateResponse(pose=written(estimate.pose))
+    return pb.EstimateResponse(
+        targets=[
+            pb.Target(pose=written(target))
+            if isinstance(target, Pose)
+            else pb.Target(error=pb.FrameError(**error_of(target)))
+            for target in estimate.targets
+        ]
+    )
+
+
 def pose_message(
     estimate: Estimate,
     manifest: Manifest,
@@ -38,7 +71,7 @@ def pose_message(
     include: Collection[Include] = (),
     timing_s: Mapping[str, float] | None = None,
 ) -> pb.Pose:
-    """Return what `answer.estimate_answer` returns, as a message."""
+    """Return the pose of one target as a message."""
     pose = estimate.pose
     message = pb.Pose(
         request_id=request_id,

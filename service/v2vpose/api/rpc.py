@@ -9,7 +9,7 @@ from v2vpose.api.access import KEY_HEADER
 from v2vpose.api.asking import answered
 from v2vpose.api.decode import Encoding, Limits, decode_frame
 from v2vpose.api.fields import EstimateFields
-from v2vpose.api.messages import model_message, pose_message
+from v2vpose.api.messages import estimate_message, model_message
 from v2vpose.api.parts import WireParts
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationServicer
@@ -70,14 +70,13 @@ class PoseEstimation(PoseEstimationServicer):
                     priority=fields.turn(),
                 ),
             )
-            pose = pose_message(
+            return estimate_message(
                 answer.estimate,
                 answer.manifest,
                 request_id=request_id,
                 include=fields.include,
                 timing_s=answer.timing_s,
             )
-            return pb.EstimateResponse(pose=pose)
 
     async def EstimateStream(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.EstimateStreamRequest], context: Any

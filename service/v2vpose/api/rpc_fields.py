@@ -7,7 +7,7 @@ from v2vpose.api.fields import EstimateFields
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.errors import InvalidFieldError, UnsupportedEncodingError
 
-_OPTIONAL: Final = ("model", "version", "depth_unit_mm", "side_mm")
+_OPTIONAL: Final = ("model", "version", "depth_unit_mm", "side_mm", "targets")
 _ENUMS: Final[dict[str, Any]] = {
     "handedness": pb.Handedness,
     "decode": pb.Decode,
@@ -29,6 +29,8 @@ def fields_of(options: pb.EstimateOptions) -> EstimateFields:
         camera = options.intrinsics
         values |= {name: getattr(camera, name) for name in ("fx_px", "fy_px", "cx_px", "cy_px")}
     values |= _hint(options)
+    if options.hints:
+        values["hints"] = tuple(_hint(hint) for hint in options.hints)
     values |= {
         name: _named(enum, getattr(options, name), f"{name.upper()}_").lower()
         for name, enum in _ENUMS.items()
@@ -62,7 +64,7 @@ def encoding_of(depth: pb.DepthMap) -> Encoding:
     return Encoding[name]
 
 
-def _hint(message: pb.EstimateOptions) -> dict[str, Any]:
+def _hint(message: pb.EstimateOptions | pb.Hint) -> dict[str, Any]:
     """Return the fields of a message's hint."""
     match message.WhichOneof("hint"):
         case "reference_point_mm":

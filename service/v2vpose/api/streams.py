@@ -62,6 +62,10 @@ class StreamSession:
         self._fields = fields
         fields.intrinsics()  # refused now, not frame by frame
         self._options = fields.options()
+        if self._options.are_plural:
+            raise InvalidFieldError(
+                "a stream follows one target; targets and hints are for Estimate"
+            )
         self._tracker = (
             None
             if start.localise_every_frame

@@ -151,8 +151,18 @@ class DepthRange(_message.Message):
     far_mm: float
     def __init__(self, near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ...) -> None: ...
 
+class Hint(_message.Message):
+    __slots__ = ("reference_point_mm", "roi_px", "range_mm")
+    REFERENCE_POINT_MM_FIELD_NUMBER: _ClassVar[int]
+    ROI_PX_FIELD_NUMBER: _ClassVar[int]
+    RANGE_MM_FIELD_NUMBER: _ClassVar[int]
+    reference_point_mm: Point
+    roi_px: RegionOfInterest
+    range_mm: DepthRange
+    def __init__(self, reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ...) -> None: ...
+
 class EstimateOptions(_message.Message):
-    __slots__ = ("model", "version", "intrinsics", "depth_unit_mm", "reference_point_mm", "roi_px", "range_mm", "side_mm", "handedness", "decode", "epochs", "include", "aggregate", "priority")
+    __slots__ = ("model", "version", "intrinsics", "depth_unit_mm", "reference_point_mm", "roi_px", "range_mm", "side_mm", "handedness", "decode", "epochs", "include", "aggregate", "priority", "targets", "hints")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INTRINSICS_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +177,8 @@ class EstimateOptions(_message.Message):
     INCLUDE_FIELD_NUMBER: _ClassVar[int]
     AGGREGATE_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    HINTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     intrinsics: Intrinsics
@@ -181,7 +193,9 @@ class EstimateOptions(_message.Message):
     include: _containers.RepeatedScalarFieldContainer[Include]
     aggregate: Aggregate
     priority: Priority
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., intrinsics: _Optional[_Union[Intrinsics, _Mapping]] = ..., depth_unit_mm: _Optional[float] = ..., reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ..., side_mm: _Optional[float] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., include: _Optional[_Iterable[_Union[Include, str]]] = ..., aggregate: _Optional[_Union[Aggregate, str]] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
+    targets: int
+    hints: _containers.RepeatedCompositeFieldContainer[Hint]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., intrinsics: _Optional[_Union[Intrinsics, _Mapping]] = ..., depth_unit_mm: _Optional[float] = ..., reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ..., side_mm: _Optional[float] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., include: _Optional[_Iterable[_Union[Include, str]]] = ..., aggregate: _Optional[_Union[Aggregate, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., targets: _Optional[int] = ..., hints: _Optional[_Iterable[_Union[Hint, _Mapping]]] = ...) -> None: ...
 
 class EstimateRequest(_message.Message):
     __slots__ = ("depth", "options")
@@ -192,10 +206,20 @@ class EstimateRequest(_message.Message):
     def __init__(self, depth: _Optional[_Union[DepthMap, _Mapping]] = ..., options: _Optional[_Union[EstimateOptions, _Mapping]] = ...) -> None: ...
 
 class EstimateResponse(_message.Message):
-    __slots__ = ("pose",)
+    __slots__ = ("pose", "targets")
     POSE_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     pose: Pose
-    def __init__(self, pose: _Optional[_Union[Pose, _Mapping]] = ...) -> None: ...
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, pose: _Optional[_Union[Pose, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("pose", "error")
+    POSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    pose: Pose
+    error: FrameError
+    def __init__(self, pose: _Optional[_Union[Pose, _Mapping]] = ..., error: _Optional[_Union[FrameError, _Mapping]] = ...) -> None: ...
 
 class EstimateStreamRequest(_message.Message):
     __slots__ = ("start", "frame")
