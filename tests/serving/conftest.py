@@ -14,7 +14,7 @@ from v2vpose.model_store import ModelStore, ModelVersion
 from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.supervisor import BackOff
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
 from v2vpose.serving.ports import Engine, LoadMember
 from v2vpose.serving.self_test import SelfTest, synthetic_crop

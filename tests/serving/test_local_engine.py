@@ -31,7 +31,8 @@ from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.messages import Ready, Start
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.shared_crops import SharedCrops
-from v2vpose.serving.engines.worker_process import Patience, WorkerProcess
+from v2vpose.serving.engines.watchdog import Patience
+from v2vpose.serving.engines.worker_process import WorkerProcess
 from v2vpose.serving.ports import Ask, Batch, MemberState
 from v2vpose.serving.self_test import SelfTest
 from v2vpose.values import Decode, TargetCrop
