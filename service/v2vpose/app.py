@@ -29,7 +29,8 @@ from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Localiser
-from v2vpose.model_store import ModelStore
+from v2vpose.member import BackendName
+from v2vpose.model_store import ModelStore, ModelVersion
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
 from v2vpose.serving.ports import Engine
@@ -279,4 +280,29 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
             locate_threads=settings.locate_threads,
         ),
         telemetry=telemetry,
+    )
+
+
+def _engine(settings: Settings, backend: BackendName | None) -> Callable[[ModelVersion], Engine]:
+    """Return what makes the engine of a model version.
+
+    Raises:
+        InvalidFieldError: it needs what is not installed.
+    """
+    shape = {"max_batch_size": settings.max_batch_size, "replicas": settings.replicas}
+    if settings.engine == "local":
+        return partial(local_engine, backend=backend, **shape)
+    try:
+        from v2vpose.serving.engines.ray_cluster import Share  # noqa: PLC0415  # an extra
+        from v2vpose.serving.engines.ray_engine import ray_engine  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidFieldError(
+            f"engine ray needs what is not installed ({error.name}): pip install 'v2vpose[ray]'"
+        ) from error
+    return partial(
+        ray_engine,
+        backend=backend,
+        address=settings.ray_address,
+        share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
+        **shape,
     )
