@@ -30,7 +30,7 @@ from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Localiser
 from v2vpose.member import BackendName
-from v2vpose.model_store import ModelStore, ModelVersion
+from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
 from v2vpose.serving.ports import Engine
@@ -148,7 +148,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
 
     Args:
         settings: every setting.
-        engine: None = worker processes on this machine.
+        engine: None = the one that the settings name.
 
     Raises:
         InvalidFieldError: there is no model store, or nothing in it.
@@ -266,7 +266,7 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
         store,
         models_to_serve(settings.models, store),
         engine=partial(
-            engine or partial(local_engine, backend=backend, replicas=settings.replicas),
+            engine or _engine(settings, backend),
             max_batch_size=settings.max_batch_size,
         ),
         localiser=partial(Localiser.load, backend=backend),
@@ -283,15 +283,14 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
     )
 
 
-def _engine(settings: Settings, backend: BackendName | None) -> Callable[[ModelVersion], Engine]:
-    """Return what makes the engine of a model version.
+def _engine(settings: Settings, backend: BackendName | None) -> EngineOf:
+    """Return what makes engines, as the settings name it.
 
     Raises:
         InvalidFieldError: it needs what is not installed.
     """
-    shape = {"max_batch_size": settings.max_batch_size, "replicas": settings.replicas}
     if settings.engine == "local":
-        return partial(local_engine, backend=backend, **shape)
+        return partial(local_engine, backend=backend, replicas=settings.replicas)
     try:
         from v2vpose.serving.engines.ray_cluster import Share  # noqa: PLC0415  # an extra
         from v2vpose.serving.engines.ray_engine import ray_engine  # noqa: PLC0415
@@ -301,8 +300,8 @@ def _engine(settings: Settings, backend: BackendName | None) -> Callable[[ModelV
         ) from error
     return partial(
         ray_engine,
-        backend=backend,
         address=settings.ray_address,
         share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
-        **shape,
+        backend=backend,
+        replicas=settings.replicas,
     )

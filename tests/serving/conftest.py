@@ -74,7 +74,7 @@ async def start() -> AsyncIterator[Callable[[Engine], Awaitable[Engine]]]:
         await engine.stop(grace_s=0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_address() -> Iterator[str]:
     """Two nodes of a Ray cluster; room for six members each."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")

@@ -25,7 +25,7 @@ from v2vpose.serving.ports import (
 from v2vpose.serving.self_test import SelfTest, load_self_test
 
 INLINE_BYTES: Final = 100_000
-"""Larger batches travel through Ray's object store, smaller ones inside the call (up to 100 KiB)."""
+"""Larger batches travel through Ray's object store; it carries up to 100 KiB inside a call."""
 
 
 class RayEngine:
