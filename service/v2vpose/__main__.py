@@ -41,6 +41,13 @@ class HandednessChoice(StrEnum):
     LEFT = "left"
 
 
+class EngineChoice(StrEnum):
+    """Where members run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 Store = Annotated[
     Path | None,
     typer.Option(
@@ -73,6 +80,20 @@ def serve(
         int | None, typer.Option(help="Port of gRPC; 0 = any free one. [dim]\\[default: 50051][/]")
     ] = None,
     store: Store = None,
+    engine: Annotated[
+        EngineChoice | None,
+        typer.Option(
+            help="Members are processes here, or actors of a Ray cluster. "
+            "[dim]\\[default: local][/]"
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Head of the Ray cluster; auto = this machine's. [dim]\\[default: auto][/]",
+        ),
+    ] = None,
 ) -> None:
     """Serve REST and gRPC until SIGTERM or Ctrl-C.
 
@@ -84,7 +105,12 @@ def serve(
             from v2vpose.settings import Settings
 
             settings = Settings.read(
-                host=host, http_port=http_port, grpc_port=grpc_port, model_store=store
+                host=host,
+                http_port=http_port,
+                grpc_port=grpc_port,
+                model_store=store,
+                engine=engine,
+                ray_address=ray_address,
             )
         run(settings)
 

@@ -29,6 +29,7 @@ from v2vpose.api.parts import WireParts
 from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
+from v2vpose.member import BackendName
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
@@ -149,7 +150,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
 
     Args:
         settings: every setting.
-        engine: None = worker processes on this machine.
+        engine: None = the one that the settings name.
 
     Raises:
         InvalidFieldError: there is no model store, or nothing in it.
@@ -278,7 +279,7 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
         store,
         models_to_serve(settings.models, store),
         engine=partial(
-            engine or partial(local_engine, backend=backend, replicas=settings.replicas),
+            engine or _engine(settings, backend),
             max_batch_size=settings.max_batch_size,
         ),
         policy=ServingPolicy(
@@ -291,4 +292,28 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
             locate_threads=settings.locate_threads,
         ),
         telemetry=telemetry,
+    )
+
+
+def _engine(settings: Settings, backend: BackendName | None) -> EngineOf:
+    """Return what makes engines, as the settings name it.
+
+    Raises:
+        InvalidFieldError: it needs what is not installed.
+    """
+    if settings.engine == "local":
+        return partial(local_engine, backend=backend, replicas=settings.replicas)
+    try:
+        from v2vpose.serving.engines.ray_cluster import Share  # noqa: PLC0415  # an extra
+        from v2vpose.serving.engines.ray_engine import ray_engine  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidFieldError(
+            f"engine ray needs what is not installed ({error.name}): pip install 'v2vpose[ray]'"
+        ) from error
+    return partial(
+        ray_engine,
+        address=settings.ray_address,
+        share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
+        backend=backend,
+        replicas=settings.replicas,
     )

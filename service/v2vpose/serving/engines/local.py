@@ -14,7 +14,7 @@ from v2vpose.serving.engines.messages import Job, Start
 from v2vpose.serving.engines.placement import WorkerPlan, automatic, available_cores
 from v2vpose.serving.engines.shared_crops import SharedCrops
 from v2vpose.serving.engines.supervisor import BackOff, Supervisor
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.ports import (
     BATCHES_A_REPLICA,
     MAX_FRAME_PX,
