@@ -58,6 +58,18 @@ bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/
 		echo "== $$script"; $(PYTHON) "$$script"; \
 	done
 
+.PHONY: lock
+lock: ## Write the locks of the image after pyproject.toml or constraints.txt changed (20 s)
+	@PYTHON=$(SYSTEM_PYTHON) deploy/image/lock.sh
+
+.PHONY: compose
+compose: $(STAMP) ## Build the image, bring docker-compose.yml up, test it; needs root on Debian (7 min)
+	@RESULTS=benchmarks/results/compose tools/compose_ci.sh
+
+.PHONY: loadtest
+loadtest: $(STAMP) ## The same, then 50, 80 and 200 % of what the service takes (15 min)
+	@tools/compose_ci.sh $(PYTHON) deploy/loadtest/three_loads.py
+
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build output
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

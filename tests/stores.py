@@ -6,6 +6,7 @@ import torch
 
 from v2vpose.model_store import (
     Conventions,
+    HandednessJudge,
     Keypoint,
     Manifest,
     ModelStore,
@@ -33,6 +34,7 @@ def write_tiny_store(
     with_detector: bool = False,
     num_keypoints: int = NUM_KEYPOINTS,
     conventions: Conventions = Conventions(),  # noqa: B008  # frozen
+    judge: HandednessJudge | None = None,
 ) -> ModelVersion:
     """Write one version of random weights and open it."""
     torch.manual_seed(int(version))
@@ -67,6 +69,7 @@ def write_tiny_store(
             decode=Decode.ARGMAX,
             epochs=records,
             detector=detector,
+            judge=judge,
         ),
     )
     return ModelStore(root).open(model, version)

@@ -23,7 +23,7 @@ from v2vpose.api.decode import Limits
 from v2vpose.api.http_server import HttpServer
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationStub
-from v2vpose.api.rest import rest_app
+from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.app import Service, build, configure_logging, models_to_serve, without_echo
 from v2vpose.errors import InvalidFieldError, InvalidModelError
@@ -65,7 +65,7 @@ def service(engine: FakeEngine, **more: Any) -> Service:
     )
     return Service(
         engine=engine,
-        http=HttpServer(rest_app(wire), host="127.0.0.1", port=more.pop("http_port", 0)),
+        http=HttpServer(RestApp(wire), host="127.0.0.1", port=more.pop("http_port", 0)),
         rpc=RpcServer(wire, min_confidence=0.3, host="127.0.0.1", port=0),
         **{"drain_delay_s": 0.0, "drain_grace_s": 10.0, **more},
     )

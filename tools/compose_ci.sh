@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 
-python=$PWD/.venv/bin/python
+python=${PYTHON:-$PWD/.venv/bin/python} # one that has this package and its tests
 work=$(mktemp -d "${TMPDIR:-/tmp}/v2vpose-compose.XXXXXX")
 export PATH=$work/tools/bin:$work/debian/usr/bin:$PATH
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/config DOCKER_BUILDKIT=0
@@ -59,14 +59,14 @@ packages() { # the engine, and the tools of the stand-ins: unpacked, not install
 
 lint() {
     hadolint Dockerfile
-    PYTHONPATH=$work/tools "$python" -m yamllint --strict --config-file deploy/yamllint.yml \
+    PYTHONPATH=$work/tools:service "$python" -m yamllint --strict --config-file deploy/yamllint.yml \
         docker-compose.yml deploy
     promtool check config deploy/prometheus/prometheus.yml
     promtool test rules deploy/prometheus/rules_test.yml
     amtool check-config deploy/alertmanager/alertmanager.yml
     docker compose --profile '*' config --quiet
     docker compose -f docker-compose.yml -f deploy/compose.gpu.yml config --quiet
-    PYTHONPATH=$work/tools "$python" -m pytest -q tests/deploy --ignore tests/deploy/test_compose_up.py
+    PYTHONPATH=$work/tools:service "$python" -m pytest -q tests/deploy --ignore tests/deploy/test_compose_up.py
 }
 
 start_engine() {
@@ -169,5 +169,5 @@ say "up"
 compose up --detach --no-build --wait --wait-timeout 180 v2vpose prometheus alertmanager proxy
 say "tests"
 COMPOSE_UP=1 COMPOSE_FILE=docker-compose.yml:$work/override.yml COMPOSE_PROFILES=proxy \
-    PYTHONPATH=$work/tools "$python" -m pytest -v --no-header tests/deploy/test_compose_up.py
+    PYTHONPATH=$work/tools:service "$python" -m pytest -v --no-header tests/deploy/test_compose_up.py
 say "passed"

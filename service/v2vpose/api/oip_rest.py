@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from v2vpose.api.access import KEY_HEADER
-from v2vpose.api.envelope import Envelope, deadline_s_of, unless_gone, until
-from v2vpose.api.multipart import read_body
+from v2vpose.api.caller import deadline_s_of, read_body, unless_gone, until
+from v2vpose.api.envelope import Envelope
 from v2vpose.api.oip import (
     DTYPES,
     SERVER,
@@ -112,12 +112,14 @@ class _Oip:
         encoding = request.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise UnsupportedEncodingError(f"send the body as it is, not as {encoding[:20]!r}")
-        deadline_s = deadline_s_of(request, self._parts.timeout_s, start_s)
-        body = await until(deadline_s, read_body(request, self._parts.limits))
+        headers = request.headers
+        deadline_s = deadline_s_of(headers, self._parts.timeout_s, start_s)
+        body = await until(deadline_s, read_body(request.receive, headers, self._parts.limits))
         asked, asked_for = await self._asked(body, request)
-        inferred = await unless_gone(
-            request, infer(self._parts, asked_for, start_s=start_s, wait_s=deadline_s - start_s)
-        )
+        with unless_gone(request.receive):
+            inferred = await infer(
+                self._parts, asked_for, start_s=start_s, wait_s=deadline_s - start_s
+            )
         return _answer(inferred, asked)
 
     async def _asked(self, body: bytes, request: Request) -> tuple[_Infer, InferRequest]:

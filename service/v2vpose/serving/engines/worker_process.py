@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from v2vpose.errors import InvalidModelError, UnavailableError
 from v2vpose.serving.engines.child import Child
-from v2vpose.serving.engines.messages import Answer, Broken, Job, Ready, Start
+from v2vpose.serving.engines.messages import Answer, Broken, Job, Ready, Start, packed
 from v2vpose.serving.ports import Listener, MemberReply, MemberState
 
 _LOG: Final = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class WorkerProcess:
             )
         except OSError as error:
             raise UnavailableError(f"{self._name} cannot be started: {error}") from error
-        self._child.send(message)
+        self._child.send(packed(message))
         try:
             news: list[asyncio.Future[Any]] = [self._told, self._child.ended]
             await asyncio.wait(
@@ -126,7 +126,7 @@ class WorkerProcess:
         self._tasks[job.number] = _Task(to, set(job.rows), on_done)
         if self._watch is None:
             self._expect_sign_of_life()
-        self._child.send(job)
+        self._child.send(job.packed())
 
     def kill(self) -> None:
         """End the process now."""
