@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from v2vpose import __version__
-from v2vpose.cli import data, learn
+from v2vpose.cli import data, evaluate, synth, train
 from v2vpose.cli.refusals import fail, refusals
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(learn.app)
+app.add_typer(train.app)
+app.add_typer(evaluate.app)
 app.add_typer(data.app)
+app.add_typer(synth.app)
 _out: Final = Console()
 _err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
