@@ -32,6 +32,7 @@ CALLERS: Final = 8
 OBJECTIVE_MS: Final = 500
 NO_OBJECTIVE_MS: Final = 30_000  # the service's own deadline
 REFUSED: Final = "refused"
+SKIPPED: Final = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer; `due_s` counts from the first one's."""
+    """How a request or frame ended; `due_s` counts from the first one's."""
 
     due_s: float
     method: str
     latency_ms: float
-    outcome: str  # served, refused or error
+    outcome: str  # served, refused, skipped or error
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +139,22 @@ def read(samples: Path) -> tuple[Answer, ...]:
             due_s=float(row["due_s"]) - first_s,
             method=row["method"],
             latency_ms=float(row["latency_ms"]),
-            outcome="error" if row["error"] else REFUSED if row["name"] == REFUSED else "served",
+            outcome=_outcome(row),
         )
         for row in rows
     )
 
 
+def _outcome(row: dict[str, str]) -> str:
+    if row["error"]:
+        return "error"
+    return row["name"] if row["name"] in {REFUSED, SKIPPED} else "served"
+
+
 def plot(result: Run, path: Path) -> None:
     """Draw every answer's latency, and the rates, over time."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, layout="constrained")
-    kinds = sorted({(a.outcome, a.method) for a in result.answers}, reverse=True)
+    kinds = sorted({(a.outcome, a.method) for a in result.answers} - {(SKIPPED, "stream")})
     for outcome, method in kinds:
         chosen = [a for a in result.answers if (a.outcome, a.method) == (outcome, method)]
         mark = {"served": ".", REFUSED: "x", "error": "D"}[outcome]
@@ -183,7 +190,7 @@ def row(result: Run) -> str:
     before_mib, after_mib = result.memory_mib
     return (
         f"| {result.load.name} | {arrived:.1f} | {served:.1f} | {latency} "
-        f"| {result.count(REFUSED)} | {result.count('error')} "
+        f"| {result.count(REFUSED)} | {result.count(SKIPPED)} | {result.count('error')} "
         f"| {before_mib:.0f} | {after_mib:.0f} | {objective} "
         f"| {'yes' if result.passed else 'no'} |"
     )
@@ -198,12 +205,12 @@ def table(runs: list[Run], *, saturation: float, seconds: int) -> str:
             f"`make loadtest` on {os.cpu_count()} cores, which service and locust share; {seconds} "
             f"s a run. {CALLERS} callers that never pause are served {saturation:.1f} frames a "
             "second: that is 100 %. Refused: 429 with Retry-After, or RESOURCE_EXHAUSTED. Latency "
-            "counts from the instant a request was due. Of a stream's frames only those are "
-            "counted that no newer one replaced.",
+            "counts from the instant a request was due. Skipped: frames of a stream that newer "
+            "ones replaced.",
             "",
-            "| load | arrivals/s | served/s | p50 ms | p95 ms | p99 ms | refused | errors "
+            "| load | arrivals/s | served/s | p50 ms | p95 ms | p99 ms | refused | skipped | errors "
             "| MiB before | MiB after | p99 objective | passed |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|",
             *map(row, runs),
             "",
         )

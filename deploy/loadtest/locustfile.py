@@ -11,7 +11,7 @@ it is answered, which tells how much the service can serve.
 
 Environment: REST_URL, GRPC_TARGET, V2VPOSE_API_KEY, FRAMES (how many different ones),
 P99_MS (the objective; 500), MAX_REFUSED (the largest share of refusals; 0),
-SAMPLES (a file to write every answer into, as CSV; default: none).
+SAMPLES (a file to write every answer and skipped frame into, as CSV; default: none).
 The exit code is 1 after a failure, a missed objective or too many refusals.
 """
 
@@ -33,6 +33,7 @@ from frames import EncodedFrame, encoded_frames
 from geventhttpclient import HTTPClient
 from locust import User, events, task
 from locust.env import Environment
+from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationStub
@@ -50,6 +51,7 @@ TIMEOUT_S = 30.0
 PERIOD_S = 1.0
 FRAME_PERIOD_S = 1 / 30
 REFUSED = "refused"
+SKIPPED = "skipped"
 
 _GOLDEN = 0.618034  # phases k * golden modulo 1 are spread evenly, for any number of users
 _log = logging.getLogger("loadtest")
@@ -62,6 +64,7 @@ _samples: list[tuple[float, str, str, float, str]] = []
 def _generate(environment: Environment, **_: Any) -> None:
     del environment
     _frames.extend(encoded_frames())
+    gevent.get_hub().loop.update_now()  # or the run's time would count from before that
     _log.info("%d frames generated", len(_frames))
 
 
@@ -204,25 +207,29 @@ class StreamRobot(User):
 
     @task
     def session(self) -> None:
-        """Keep a stream open until locust ends the user; reopen it if the service ends it."""
+        """Keep a stream open until locust stops; reopen it if the service ends it."""
         due_s: dict[int, float] = {}
         frame = _frames[next(_users) % len(_frames)]
         call = self._stub.EstimateStream(_camera(frame, due_s), metadata=tuple(KEY.items()))
-        skipped = 0
+        answered = -1
         try:
             for answer in call:
-                skipped = answer.dropped_total
+                answered = answer.sequence
                 failed = answer.WhichOneof("result") == "error"
                 refused = failed and answer.error.is_retryable
                 name = REFUSED if refused else "rpc_stream_frame"
                 error = answer.error.code if failed and not refused else None
                 tell(self.environment, "stream", name, due_s.pop(answer.sequence), error)
+                if self.environment.runner.state not in {STATE_SPAWNING, STATE_RUNNING}:
+                    break
         except grpc.RpcError as failure:
             error = f"{failure.code().name} {failure.details()}"
             tell(self.environment, "stream", "rpc_stream", time.perf_counter(), error)
         finally:
             call.cancel()
-            _log.info("stream: %d frames sent, %d skipped", max(due_s, default=0) + 1, skipped)
+            skipped = [due for sequence, due in due_s.items() if sequence < answered]
+            _samples.extend((due, "stream", SKIPPED, 0.0, "") for due in skipped)
+            _log.info("stream: %d frames skipped, the last answered is %d", len(skipped), answered)
 
     def on_stop(self) -> None:
         """Hang up."""
