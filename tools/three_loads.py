@@ -208,8 +208,8 @@ def table(runs: list[Run], *, saturation: float, seconds: int) -> str:
             "counts from the instant a request was due. Skipped: frames of a stream that newer "
             "ones replaced.",
             "",
-            "| load | arrivals/s | served/s | p50 ms | p95 ms | p99 ms | refused | skipped | errors "
-            "| MiB before | MiB after | p99 objective | passed |",
+            "| load | arrivals/s | served/s | p50 ms | p95 ms | p99 ms | refused | skipped "
+            "| errors | MiB before | MiB after | p99 objective | passed |",
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|",
             *map(row, runs),
             "",
