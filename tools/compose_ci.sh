@@ -23,7 +23,7 @@ if [[ -n ${RESULTS:-} ]]; then
     export PANELS=$RESULTS/panels.md
     exec > >(sed --unbuffered "s|$work/||g; s|$PWD/||g" | tee "$RESULTS/log.txt") 2>&1
 fi
-export PATH=$work/tools/bin:$work/debian/usr/bin:$PATH
+export PATH=$work/tools/bin:$work/debian/usr/bin:$work/debian/usr/sbin:$PATH
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/config DOCKER_BUILDKIT=0
 
 say() { printf 'compose: %4d s  %s\n' "$SECONDS" "$*"; }
