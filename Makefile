@@ -68,7 +68,7 @@ compose: $(STAMP) ## Build the image, bring docker-compose.yml up, test it; need
 
 .PHONY: loadtest
 loadtest: $(STAMP) ## The same, then 50, 80 and 200 % of what the service takes (15 min)
-	@tools/compose_ci.sh $(PYTHON) deploy/loadtest/three_loads.py
+	@tools/compose_ci.sh $(PYTHON) tools/three_loads.py
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build output
