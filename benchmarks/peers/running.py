@@ -1,5 +1,6 @@
 """A server as a process tree: started, waited for, measured, frozen, thawed, ended."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -162,10 +163,8 @@ class Running:
         self.thaw()
         tree = self.tree()
         self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            pass
         _signal([*tree, *self.tree()], signal.SIGKILL)
         self.process.wait()
 
