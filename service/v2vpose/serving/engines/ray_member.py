@@ -190,12 +190,12 @@ class RayMember:
         try:
             while True:
                 watch = _future(actor.watch(self._front, _WATCH_S))
+                watch.add_done_callback(_forget)  # nobody may be there any more at its end
                 limit_s = _WATCH_S + self._watchdog.hung_s
                 await asyncio.wait(
                     {watch, lost}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if lost.done():
-                    watch.add_done_callback(_forget)
                     return
                 if not watch.done():
                     self._be_hung()
