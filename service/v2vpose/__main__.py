@@ -41,6 +41,14 @@ class HandednessChoice(StrEnum):
     LEFT = "left"
 
 
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What runs the nets: openvino, openvino-f32, openvino-bf16, torch or cuda. "
+        "[dim]\\[default: the fastest here][/]",
+    ),
+]
 Store = Annotated[
     Path | None,
     typer.Option(
@@ -72,6 +80,7 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of gRPC; 0 = any free one. [dim]\\[default: 50051][/]")
     ] = None,
+    backend: Backend = None,
     store: Store = None,
 ) -> None:
     """Serve REST and gRPC until SIGTERM or Ctrl-C.
@@ -84,7 +93,11 @@ def serve(
             from v2vpose.settings import Settings
 
             settings = Settings.read(
-                host=host, http_port=http_port, grpc_port=grpc_port, model_store=store
+                host=host,
+                http_port=http_port,
+                grpc_port=grpc_port,
+                backend=backend,
+                model_store=store,
             )
         run(settings)
 
@@ -124,6 +137,7 @@ def estimate(
     picture: Annotated[
         Path | None, typer.Option(metavar="OUT.png", help="Save a picture of the answer.")
     ] = None,
+    backend: Backend = None,
     store: Store = None,
 ) -> None:
     """Estimate the pose in one depth map, here, without a service.
@@ -143,12 +157,13 @@ def estimate(
             depth_mm = decode_image(_bytes_of(file), None, depth_unit_mm=unit_mm, limits=Limits())
             frame = DepthFrame(depth_mm, Intrinsics(fx_px=fx, fy_px=fy, cx_px=cx, cy_px=cy))
             hint = Hint(reference_point_mm=hint_point, roi_px=roi, range_mm=near_far)
-            root = Settings.read(model_store=store).store_path()
+            settings = Settings.read(model_store=store, backend=backend)
+            root = settings.store_path()
             models = ModelStore(root)
             if not models.models():
                 fail(f"no models in {root}")
             opened = models.open(model or models.models()[0], model_version)
-            estimator = Estimator.load(opened)
+            estimator = Estimator.load(opened, backend=settings.wished_backend())
         with _busy("estimating"):
             hand = None if handedness == "auto" else Handedness(handedness.value)
             pose = estimator.estimate(frame, Options(hint=hint, handedness=hand))

@@ -248,14 +248,13 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
     store = ModelStore(settings.store_path())
-    backend = None if settings.backend == "auto" else settings.backend
     return Pipeline(
         store,
         models_to_serve(settings.models, store),
         engine=partial(
             local_engine,
             max_batch_size=settings.max_batch_size,
-            backend=backend,
+            backend=settings.wished_backend(),
             replicas=settings.replicas,
         ),
         policy=ServingPolicy(
