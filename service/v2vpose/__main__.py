@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from v2vpose import __version__
-from v2vpose.cli import data, learn
+from v2vpose.cli import ablate, data, evaluate, synth, train
 from v2vpose.cli.refusals import fail, refusals
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(learn.app)
+app.add_typer(train.app)
+app.add_typer(evaluate.app)
 app.add_typer(data.app)
+app.add_typer(ablate.app, name="ablate")
+app.add_typer(synth.app)
 _out: Final = Console()
 _err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -49,6 +52,15 @@ Backend = Annotated[
         "[dim]\\[default: the fastest here][/]",
     ),
 ]
+
+
+class EngineChoice(StrEnum):
+    """Where members run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 Store = Annotated[
     Path | None,
     typer.Option(
@@ -82,6 +94,20 @@ def serve(
     ] = None,
     backend: Backend = None,
     store: Store = None,
+    engine: Annotated[
+        EngineChoice | None,
+        typer.Option(
+            help="Members are processes here, or actors of a Ray cluster. "
+            "[dim]\\[default: local][/]"
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Head of the Ray cluster; auto = this machine's. [dim]\\[default: auto][/]",
+        ),
+    ] = None,
 ) -> None:
     """Serve REST and gRPC until SIGTERM or Ctrl-C.
 
@@ -98,6 +124,8 @@ def serve(
                 grpc_port=grpc_port,
                 backend=backend,
                 model_store=store,
+                engine=engine,
+                ray_address=ray_address,
             )
         run(settings)
 

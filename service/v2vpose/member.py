@@ -13,13 +13,20 @@ from typing import Final
 import numpy as np
 import torch
 
-from v2vpose.backends import Backend, BackendName, TorchBackend
+from v2vpose.backends import (
+    Backend,
+    BackendName,
+    BackendWish,
+    NetShape,
+    TorchBackend,
+    chosen_backend,
+)
 from v2vpose.backends.graphs import cuda_capture
 from v2vpose.geometry.camera import displaced
 from v2vpose.geometry.cubic_box import CubicBox, camera_from_heatmap
 from v2vpose.heatmaps import peak_coordinates
 from v2vpose.localise import refiner_crop
-from v2vpose.model_store import ModelVersion
+from v2vpose.model_store import Manifest, ModelVersion
 from v2vpose.nets import Refiner, V2VNet
 from v2vpose.values import Decode, FloatArray, MemberAnswer, TargetCrop
 from v2vpose.voxel import voxelize
@@ -149,7 +156,7 @@ def _timed(stage_s: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def load_member(
-    version: ModelVersion, epoch: int, *, backend: BackendName, threads: int = 0
+    version: ModelVersion, epoch: int, *, backend: BackendWish | None, threads: int = 0
 ) -> Member:
     """Load one epoch checkpoint of a model version onto a backend.
 
@@ -157,7 +164,8 @@ def load_member(
         version: the model version.
         epoch: which checkpoint.
         backend: `openvino-f32` or `-bf16` (CPU), `torch` (CPU, float32: the reference), `cuda`
-            (bf16, one graph for each batch size).
+            (bf16, one graph for each batch size); None = the fastest here, `openvino` = its faster
+            precision: tried once in this process, see `backends.choice`.
         threads: cores that OpenVINO may use; 0 = all.
 
     Raises:
@@ -165,16 +173,22 @@ def load_member(
         InvalidModelError: the checkpoint is broken.
     """
     manifest = version.manifest
+    name = chosen_backend(net_shape(manifest), backend, threads=threads, is_apart=False)
     v2v, refiner = version.load_epoch(epoch)
     return Member(
         epoch=epoch,
-        backend=_backend(v2v, refiner, manifest.input_side, backend, threads),
+        backend=_backend(v2v, refiner, manifest.input_side, name, threads),
         input_side=manifest.input_side,
         refiner_side_mm=manifest.refiner.side_mm,
         refiner_passes=manifest.refiner.passes,
         cell_offset=manifest.conventions.label.cell_offset,
         ray_offset=manifest.conventions.ray_offset,
     )
+
+
+def net_shape(manifest: Manifest) -> NetShape:
+    """Return what the speed of a version's V2V net depends on."""
+    return NetShape(len(manifest.keypoints), manifest.width, manifest.input_side)
 
 
 def _backend(

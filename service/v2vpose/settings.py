@@ -45,6 +45,17 @@ class Settings(BaseSettings):
         description="What runs the nets; auto: the fastest here. openvino: its faster precision.",
     )
     replicas: int = Field(1, gt=0, description="Copies of every ensemble.")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="Where members run: processes here, or actors of a Ray cluster."
+    )
+    ray_address: str = Field(
+        "auto",
+        description="HOST:PORT of the Ray cluster's head; auto: the cluster of this machine.",
+    )
+    ray_cpus: float = Field(1.0, ge=0, description="Cores that a member takes of its Ray node.")
+    ray_gpus: float = Field(
+        0.0, ge=0, description="Part of a GPU that a member takes of its Ray node, such as 0.1."
+    )
     quorum: int | None = Field(
         None, gt=0, description="Epoch checkpoints that must answer; default: half, rounded up."
     )

@@ -21,6 +21,8 @@ DepthArray: TypeAlias = NDArray[np.float32]
 FARTHEST_MM: Final = 1e5
 """Nothing is estimated farther away than this along any axis."""
 
+_INFINITY_BITS: Final = 0x7F800000  # of a float32; what is larger is NaN, or has the sign bit
+
 MAX_INTRINSIC_PX: Final = 1e5
 """Larger focal lengths and principal points are mistakes."""
 
@@ -109,6 +111,8 @@ class DepthFrame:
             raise InvalidDepthMapError(f"a depth map is (rows, cols), got shape {depth.shape}")
         if depth.dtype != np.float32:
             raise InvalidDepthMapError(f"depth_mm must be float32, got {depth.dtype}")
+        if depth.flags.c_contiguous and depth.view(np.uint32).max() < _INFINITY_BITS:
+            return  # as bit patterns: neither negative, nor infinite, nor NaN; one look each
         nearest, farthest = float(depth.min()), float(depth.max())
         if not (math.isfinite(nearest) and math.isfinite(farthest)):
             raise InvalidDepthMapError("depth holds NaN or infinity; write 0 where there is none")

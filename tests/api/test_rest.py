@@ -274,7 +274,7 @@ async def test_other_wrong_requests_are_problems_too(
 
 
 async def test_a_field_that_fastapi_checks_is_a_problem_too(rest: Rest) -> None:
-    @rest.app.get("/echo")
+    @rest.app.framework.get("/echo")
     async def echo(count: int) -> int:
         return count
 

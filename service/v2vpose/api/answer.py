@@ -1,6 +1,7 @@
 """A pose -> the fields of its answer, as plain values that `orjson` writes in microseconds."""
 
 from collections.abc import Collection, Mapping
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,9 @@ STAGES: Final = (
 MM_DECIMALS: Final = 3
 PX_DECIMALS: Final = 2
 SCORE_DECIMALS: Final = 4
+_COLUMN_SCALE: Final = 10.0 ** np.array(
+    [*[MM_DECIMALS] * 3, *[PX_DECIMALS] * 2, SCORE_DECIMALS, MM_DECIMALS]
+)  # of x, y, z, u, v, confidence, spread
 _LOW_CONFIDENCE: Final = 0.2
 
 
@@ -147,10 +151,10 @@ def warnings_of(pose: Pose) -> list[str]:
         texts.append(
             f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; {why}"
         )
-    hidden = int((~pose.in_view).sum())
+    hidden = pose.in_view.tolist().count(False)
     if hidden:
         texts.append(f"{hidden} of {len(pose.in_view)} keypoints lie outside the depth map")
-    confidence = float(pose.confidence.mean())
+    confidence = fmean(pose.confidence.tolist())
     if confidence < _LOW_CONFIDENCE:
         texts.append(
             f"mean confidence {confidence:.2f} is low: the target may not be what it seems"
@@ -159,26 +163,26 @@ def warnings_of(pose: Pose) -> list[str]:
 
 
 def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
+    table = np.empty((len(pose.keypoints_mm), len(_COLUMN_SCALE)))  # (K, 7)
+    table[:, :3] = pose.keypoints_mm
+    table[:, 3:5] = pose.uv_px
+    table[:, 5] = pose.confidence
+    table[:, 6] = pose.spread_mm
+    rows = (np.rint(table * _COLUMN_SCALE) / _COLUMN_SCALE).tolist()
     return [
         {
             "name": name,
-            "x_mm": xyz[0],
-            "y_mm": xyz[1],
-            "z_mm": xyz[2],
-            "u_px": uv[0],  # NaN is written as null
-            "v_px": uv[1],
+            "x_mm": x,
+            "y_mm": y,
+            "z_mm": z,
+            "u_px": u,  # NaN is written as null
+            "v_px": v,
             "confidence": confidence,
             "spread_mm": spread,
             "in_view": in_view,
         }
-        for name, xyz, uv, confidence, spread, in_view in zip(
-            manifest.names,
-            rounded(pose.keypoints_mm, MM_DECIMALS),
-            rounded(pose.uv_px, PX_DECIMALS),
-            rounded(pose.confidence, SCORE_DECIMALS),
-            rounded(pose.spread_mm, MM_DECIMALS),
-            pose.in_view.tolist(),
-            strict=True,
+        for name, (x, y, z, u, v, confidence, spread), in_view in zip(
+            manifest.names, rows, pose.in_view.tolist(), strict=True
         )
     ]
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from v2vpose.api.caller import TIMEOUT_HEADER
 from v2vpose.api.decode import MEDIA_TYPES
-from v2vpose.api.envelope import TIMEOUT_HEADER
 from v2vpose.api.fields import EstimateFields
 from v2vpose.api.multipart import MULTIPART
 from v2vpose.api.problems import MEDIA_TYPE as PROBLEM_TYPE

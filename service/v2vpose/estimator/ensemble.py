@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from v2vpose.errors import NothingToEstimateError
+from v2vpose.estimator.aggregated import aggregated
 from v2vpose.estimator.search import Target
-from v2vpose.geometry.camera import mirrored_points, pixel_from_camera
-from v2vpose.values import Aggregate, DepthFrame, MemberAnswer, Pose
+from v2vpose.geometry.camera import mirrored_points
+from v2vpose.values import DepthFrame, MemberAnswer, Pose
 
 
 def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, MemberAnswer]) -> Pose:
@@ -36,23 +34,16 @@ def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, Membe
         raise NothingToEstimateError(
             f"no readings inside the {target.crop.side_mm:g} mm cube around the reference point"
         )
-    each_mm = np.stack([answer.keypoints_mm for answer in ordered.values()])  # (M, K, 3)
-    mean_mm = each_mm.mean(axis=0)  # (K, 3)
-    is_median = target.aggregate is Aggregate.MEDIAN
-    keypoints_mm = np.median(each_mm, axis=0) if is_median else mean_mm
-    distance_mm = np.linalg.norm(each_mm - mean_mm, axis=-1)  # (M, K)
-    uv_px = pixel_from_camera(keypoints_mm, frame.intrinsics)  # (K, 2)
-    rows, cols = frame.hw
-    inside: NDArray[np.bool_] = (uv_px > -0.5) & (uv_px < np.array([cols, rows]) - 0.5)  # (K, 2)
+    together = aggregated(tuple(ordered.values()), frame.intrinsics, frame.hw, target.aggregate)
     return Pose(
-        keypoints_mm=keypoints_mm,
-        uv_px=uv_px,
-        confidence=np.stack([a.confidence for a in ordered.values()]).mean(axis=0),
-        spread_mm=np.sqrt((distance_mm**2).mean(axis=0)),
-        in_view=inside[:, 0] & inside[:, 1],
+        keypoints_mm=together.keypoints_mm,
+        uv_px=together.uv_px,
+        confidence=together.confidence,
+        spread_mm=together.spread_mm,
+        in_view=together.in_view,
         handedness=target.handedness,
         reference_point=target.reference_point,
-        refined_point_mm=np.stack([a.refined_point_mm for a in ordered.values()]).mean(axis=0),
+        refined_point_mm=together.refined_point_mm,
         side_mm=target.crop.side_mm,
         epochs=target.epochs,
         answered=tuple(ordered),

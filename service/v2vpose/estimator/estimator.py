@@ -7,7 +7,7 @@ voxelizes, forwards and warps (`member`) -> mean of their keypoints (section 8.3
 from collections.abc import Sequence
 from typing import Self
 
-from v2vpose.backends import BackendWish, NetShape, chosen_backend
+from v2vpose.backends import BackendWish
 from v2vpose.errors import NothingToEstimateError
 from v2vpose.estimator.ensemble import ensemble_pose
 from v2vpose.estimator.localiser import Localiser
@@ -33,10 +33,8 @@ class Estimator:
     @classmethod
     def load(cls, version: ModelVersion, *, backend: BackendWish | None = None) -> Self:
         """Load every epoch checkpoint of a version; backend None = the fastest here."""
-        manifest = version.manifest
-        shape = NetShape(len(manifest.keypoints), manifest.width, manifest.input_side)
-        name = chosen_backend(shape, backend, threads=0, is_apart=False)
-        members = [load_member(version, e, backend=name) for e in manifest.epoch_numbers]
+        epochs = version.manifest.epoch_numbers
+        members = [load_member(version, epoch, backend=backend) for epoch in epochs]
         return cls(Localiser.load(version), members)
 
     def estimate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Pose:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from v2vpose.errors import (
     DeadlineExceededError,
@@ -267,8 +268,8 @@ class Pipeline:
         for pose in poses:
             telemetry.ensemble_answered.labels(model).observe(len(pose.answered))
             telemetry.degraded_total.inc(pose.degraded)
-            telemetry.ensemble_spread_mm.observe(float(pose.spread_mm.mean()))
-            telemetry.keypoint_confidence.observe(float(pose.confidence.mean()))
+            telemetry.ensemble_spread_mm.observe(fmean(pose.spread_mm.tolist()))
+            telemetry.keypoint_confidence.observe(fmean(pose.confidence.tolist()))
 
     @contextmanager
     def _rejections_counted(self) -> Iterator[None]:

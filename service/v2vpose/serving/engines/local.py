@@ -9,14 +9,14 @@ from typing import Final
 
 import torch
 
-from v2vpose.backends import BackendName, BackendWish, NetShape, chosen_backend
-from v2vpose.member import load_member
+from v2vpose.backends import BackendName, BackendWish, chosen_backend
+from v2vpose.member import load_member, net_shape
 from v2vpose.model_store import ModelVersion
 from v2vpose.serving.engines.messages import Job, Start
 from v2vpose.serving.engines.placement import WorkerPlan, automatic, available_cores
 from v2vpose.serving.engines.shared_crops import SharedCrops
 from v2vpose.serving.engines.supervisor import BackOff, Supervisor
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.ports import (
     BATCHES_A_REPLICA,
     MAX_FRAME_PX,
@@ -227,10 +227,9 @@ def local_engine(
         InvalidModelError: its self-test cannot be read.
     """
     manifest = version.manifest
-    shape = NetShape(len(manifest.keypoints), manifest.width, manifest.input_side)
     cores = available_cores()
     threads = automatic(manifest.epoch_numbers, cores=cores, replicas=replicas)[0].threads
-    chosen = chosen_backend(shape, backend, threads=threads, is_apart=True)
+    chosen = chosen_backend(net_shape(manifest), backend, threads=threads, is_apart=True)
     _LOG.info("%s/%s runs on %s", manifest.model, manifest.version, chosen)
     return LocalEngine(
         name=f"{manifest.model}/{manifest.version}",
