@@ -5,6 +5,7 @@ Text becomes values here, once; every refusal names the field, what was found an
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
@@ -128,7 +129,7 @@ class EstimateFields(HintFields):
         Raises:
             InvalidFieldError: a focal length is not positive.
         """
-        return Intrinsics(fx_px=self.fx_px, fy_px=self.fy_px, cx_px=self.cx_px, cy_px=self.cy_px)
+        return self._intrinsics
 
     def options(self) -> Options:
         """Return what the caller chose.
@@ -136,6 +137,20 @@ class EstimateFields(HintFields):
         Raises:
             InvalidFieldError: hints contradict each other or are out of order.
         """
+        return self._options
+
+    def turn(self, usual: Priority = Priority.NORMAL) -> Priority:
+        """Return who goes first; `usual` is that of callers who are in a hurry."""
+        return Priority.BULK if self.priority == "bulk" else usual
+
+
+    @cached_property
+    def _intrinsics(self) -> Intrinsics:
+        """Made once: a camera asks with the same fields all day."""
+        return Intrinsics(fx_px=self.fx_px, fy_px=self.fy_px, cx_px=self.cx_px, cy_px=self.cy_px)
+
+    @cached_property
+    def _options(self) -> Options:
         return Options(
             hint=self.hint(),
             hints=tuple(hint.hint() for hint in self.hints or ()),
@@ -146,10 +161,6 @@ class EstimateFields(HintFields):
             epochs=self.epochs,
             aggregate=self.aggregate,
         )
-
-    def turn(self, usual: Priority = Priority.NORMAL) -> Priority:
-        """Return who goes first; `usual` is that of callers who are in a hurry."""
-        return Priority.BULK if self.priority == "bulk" else usual
 
 
 def _explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> str:
