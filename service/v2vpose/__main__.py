@@ -44,6 +44,16 @@ class HandednessChoice(StrEnum):
     LEFT = "left"
 
 
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What runs the nets: openvino, openvino-f32, openvino-bf16, torch or cuda. "
+        "[dim]\\[default: the fastest here][/]",
+    ),
+]
+
+
 class EngineChoice(StrEnum):
     """Where members run."""
 
@@ -82,6 +92,7 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of gRPC; 0 = any free one. [dim]\\[default: 50051][/]")
     ] = None,
+    backend: Backend = None,
     store: Store = None,
     engine: Annotated[
         EngineChoice | None,
@@ -111,6 +122,7 @@ def serve(
                 host=host,
                 http_port=http_port,
                 grpc_port=grpc_port,
+                backend=backend,
                 model_store=store,
                 engine=engine,
                 ray_address=ray_address,
@@ -153,6 +165,7 @@ def estimate(
     picture: Annotated[
         Path | None, typer.Option(metavar="OUT.png", help="Save a picture of the answer.")
     ] = None,
+    backend: Backend = None,
     store: Store = None,
 ) -> None:
     """Estimate the pose in one depth map, here, without a service.
@@ -172,12 +185,13 @@ def estimate(
             depth_mm = decode_image(_bytes_of(file), None, depth_unit_mm=unit_mm, limits=Limits())
             frame = DepthFrame(depth_mm, Intrinsics(fx_px=fx, fy_px=fy, cx_px=cx, cy_px=cy))
             hint = Hint(reference_point_mm=hint_point, roi_px=roi, range_mm=near_far)
-            root = Settings.read(model_store=store).store_path()
+            settings = Settings.read(model_store=store, backend=backend)
+            root = settings.store_path()
             models = ModelStore(root)
             if not models.models():
                 fail(f"no models in {root}")
             opened = models.open(model or models.models()[0], model_version)
-            estimator = Estimator.load(opened)
+            estimator = Estimator.load(opened, backend=settings.wished_backend())
         with _busy("estimating"):
             hand = None if handedness == "auto" else Handedness(handedness.value)
             pose = estimator.estimate(frame, Options(hint=hint, handedness=hand))

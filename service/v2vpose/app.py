@@ -29,7 +29,6 @@ from v2vpose.api.parts import WireParts
 from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
-from v2vpose.member import BackendName
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
@@ -274,12 +273,11 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None) -> Pipeline:
     store = ModelStore(settings.store_path())
-    backend = None if settings.backend == "auto" else settings.backend
     return Pipeline(
         store,
         models_to_serve(settings.models, store),
         engine=partial(
-            engine or _engine(settings, backend),
+            engine or _engine(settings),
             max_batch_size=settings.max_batch_size,
         ),
         policy=ServingPolicy(
@@ -295,12 +293,13 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
     )
 
 
-def _engine(settings: Settings, backend: BackendName | None) -> EngineOf:
+def _engine(settings: Settings) -> EngineOf:
     """Return what makes engines, as the settings name it.
 
     Raises:
         InvalidFieldError: it needs what is not installed.
     """
+    backend = settings.wished_backend()
     if settings.engine == "local":
         return partial(local_engine, backend=backend, replicas=settings.replicas)
     try:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from v2vpose.backends import BackendWish
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Estimator, Localiser, Options
 from v2vpose.evaluation.comparison import Comparison, Labels, Method, compare
 from v2vpose.evaluation.measure import Measured, figures, measure
-from v2vpose.member import BackendName, best_backend, load_member
+from v2vpose.member import load_member
 from v2vpose.model_store import Manifest, ModelVersion
 from v2vpose.values import Decode, Hint, LabelledFrame
 
@@ -35,7 +36,7 @@ def evaluate_model(
     centres: Centres = Centres.OWN,
     official: str = "",
     hand_is_told: bool = True,
-    backend: BackendName | None = None,
+    backend: BackendWish | None = None,
 ) -> Comparison:
     """Measure a version with and without refinement and ensemble.
 
@@ -53,14 +54,14 @@ def evaluate_model(
         InvalidFieldError: the frames have other keypoints than the model, or no centre.
         NothingToEstimateError: not one frame was answered.
     """
-    manifest, name = version.manifest, backend or best_backend()
+    manifest = version.manifest
     plain = _unrefined(version)
     refines = centres is Centres.OWN and manifest.refiner.passes > 0
     measured = measure(
-        Estimator.load(version if refines else plain, backend=name),
+        Estimator.load(version if refines else plain, backend=backend),
         (_checked(frame, manifest) for frame in frames),
         lambda frame: _told(frame, centres, hand_is_told=hand_is_told),
-        unrefined=_last(plain, name) if refines else None,
+        unrefined=_last(plain, backend) if refines else None,
     )
     labels = Labels(
         dataset=dataset,
@@ -157,7 +158,7 @@ def _unrefined(version: ModelVersion) -> ModelVersion:
     return ModelVersion(manifest=manifest, directory=version.directory)
 
 
-def _last(plain: ModelVersion, backend: BackendName) -> Estimator:
+def _last(plain: ModelVersion, backend: BackendWish | None) -> Estimator:
     """Return the last epoch checkpoint alone; place and hand are always told to it."""
     last = plain.manifest.epoch_numbers[-1]
     record = [r for r in plain.manifest.epochs if r.epoch == last]
