@@ -143,7 +143,6 @@ class EstimateFields(HintFields):
         """Return who goes first; `usual` is that of callers who are in a hurry."""
         return Priority.BULK if self.priority == "bulk" else usual
 
-
     @cached_property
     def _intrinsics(self) -> Intrinsics:
         """Made once: a camera asks with the same fields all day."""
