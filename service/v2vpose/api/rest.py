@@ -21,6 +21,7 @@ from v2vpose.api.access import KEY_HEADER
 from v2vpose.api.answer import estimate_answer, model_info
 from v2vpose.api.asking import answered
 from v2vpose.api.decode import Limits, decode_image
+from v2vpose.api.docs import add_docs
 from v2vpose.api.envelope import Envelope, deadline_s_of, request_id_of, unless_gone, until
 from v2vpose.api.multipart import read_body
 from v2vpose.api.parts import WireParts
@@ -39,8 +40,13 @@ def rest_app(parts: WireParts) -> FastAPI:
     rest = _Rest(parts)
     wrap = Envelope(parts.telemetry).endpoint
     app = FastAPI(
-        title="v2vpose", version=__version__, description=openapi.DESCRIPTION, redoc_url=None
+        title="v2vpose",
+        version=__version__,
+        description=openapi.DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
     )
+    add_docs(app)
     app.post("/v1/estimate", **openapi.ESTIMATE)(wrap("estimate", rest.estimate))
     app.get("/v1/models", **openapi.MODELS)(wrap("models", rest.models))
     app.get("/v1/models/{model}", **openapi.MODEL)(wrap("model", rest.model))
