@@ -137,8 +137,9 @@ def main() -> None:
     peers = [peer for peer in PEERS if peer.name in names]
     shared = exported()
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
     results: dict[str, Any] = {
         "facts": {
             **environment_facts(),

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from benchmarks.peers.running import Running
 
-
 _WARM_UP: Final = 5
 _POST: Final = """
 wrk.method = "POST"

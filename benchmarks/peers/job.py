@@ -72,6 +72,7 @@ class _Checkpoint:
 
     def __init__(self, told: dict[str, Any], number: int) -> None:
         import openvino as ov
+
         from v2vpose.values import Intrinsics
 
         directory = Path(told["export"])

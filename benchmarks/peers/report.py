@@ -6,7 +6,7 @@ from typing import Any, Final
 import matplotlib as mpl
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 US: Final = "v2vpose"
 TITLES: Final = {

@@ -1,5 +1,6 @@
 """A server as a process tree: started, waited for, measured, frozen, thawed, ended."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -162,10 +163,8 @@ class Running:
         self.thaw()
         tree = self.tree()
         self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            pass
         _signal([*tree, *self.tree()], signal.SIGKILL)
         self.process.wait()
 
@@ -195,14 +194,11 @@ def _free_port() -> int:
 
 def environment_facts() -> dict[str, Any]:
     """Return what the figures depend on beside the servers."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-         if line.startswith("model name")),
-        "unknown",
-    )  # fmt: skip
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     wrk = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
     return {
-        "cpu": model,
+        "cpu": models[0] if models else "unknown",
         "cores": len(os.sched_getaffinity(0)),
         "kernel": os.uname().release,
         "python": ".".join(map(str, sys.version_info[:3])),
