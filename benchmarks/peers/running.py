@@ -72,8 +72,12 @@ class Running:
         """
         end_s = time.monotonic() + _START_LIMIT_S
         while time.monotonic() < end_s and self.process.poll() is None:
-            if self.status(self.peer.ready_path) == 200 and self.ask(raw)[0] == 200:
-                return
+            if self.ready() == 200:
+                status, content, _ = self.ask(raw)
+                if status == 200:
+                    return
+                if status == 500:
+                    raise NotReadyError(f"{self.peer.name}: {content[-500:]!r}")
             time.sleep(0.1)
         raise NotReadyError(f"{self.peer.name}: {self.log.read_text('utf-8')[-3000:]}")
 
