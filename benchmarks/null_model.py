@@ -22,7 +22,7 @@ from v2vpose.nets import Refiner, build_v2v
 from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.placement import automatic, available_cores
 from v2vpose.serving.engines.supervisor import BackOff
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.self_test import SelfTest, synthetic_crop
 from v2vpose.values import Decode, Handedness, MemberAnswer, TargetCrop
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -258,3 +259,12 @@ def test_logs_are_json_lines_or_text(
     configure_logging("info", "text")
     root_logger.info("plain")
     assert capsys.readouterr().err.endswith("INFO    plain\n")
+
+
+def test_the_ray_engine_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_store(tmp_path, epochs=1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "v2vpose.serving.engines.ray_cluster", raising=False)
+    settings = Settings.read({}, model_store=tmp_path, engine="ray")
+    with pytest.raises(InvalidFieldError, match=r"pip install 'v2vpose\[ray\]'"):
+        build(settings)

@@ -182,29 +182,53 @@ def test_serve_refuses_a_wrong_variable_in_one_line(
     assert "unknown environment variable V2VPOSE_HTTP_PROT" in result.stderr
 
 
+def saved_rows(path: Path, *, frames: int = 4, off_px: float = 0.0) -> Path:
+    rows = np.random.default_rng(1).uniform(100, 200, (frames, 14 * 3))
+    np.savetxt(path, rows + off_px * (np.arange(42) % 3 == 0))
+    return path
+
+
+def evaluate_nyu(labels: Path, *more: str | Path) -> Result:
+    return run("evaluate", "--dataset", "nyu", "--labels", labels, *more)
+
+
 def test_two_methods_are_compared_from_their_files(tmp_path: Path) -> None:
-    labels, good, bad = (tmp_path / name for name in ("truth.txt", "good.txt", "bad.txt"))
-    rows = np.random.default_rng(1).uniform(100, 200, (4, 14 * 3))
-    for path, off_px in ((labels, 0.0), (good, 0.5), (bad, 4.0)):
-        np.savetxt(path, rows + off_px * (np.arange(42) % 3 == 0))
+    labels = saved_rows(tmp_path / "truth.txt")
+    good = saved_rows(tmp_path / "good.txt", off_px=0.5)
+    bad = saved_rows(tmp_path / "bad.txt", off_px=4)
     page = tmp_path / "page.html"
-    done = run(
-        "compare", "--dataset", "nyu", "--labels", labels, "--predictions", f"ours={good}",
-        "--predictions", bad, "--html", page,
-    )  # fmt: skip
+    more = ("--predictions", f"ours={good}", "--predictions", bad, "--report", page)
+    done = evaluate_nyu(labels, *more)
     assert done.exit_code == 0, done.stderr
     assert "nyu, 4 frames" in done.stdout
     assert done.stdout.index("ours") < done.stdout.index("bad")
     assert "<svg" in page.read_text()
+    told = evaluate_nyu(labels, *more, "--json", "--centre-source", "official")
+    methods = json.loads(told.stdout)["methods"]
+    assert [method["name"] for method in methods] == ["ours", "bad"]
+    assert methods[0]["centre_source"] == "official"
 
 
 def test_files_that_do_not_match_are_refused(tmp_path: Path) -> None:
-    labels, short = tmp_path / "truth.txt", tmp_path / "short.txt"
-    np.savetxt(labels, np.ones((4, 42)))
-    np.savetxt(short, np.ones((3, 42)))
-    done = run("compare", "--dataset", "nyu", "--labels", labels, "--predictions", short)
+    labels = saved_rows(tmp_path / "truth.txt")
+    short = saved_rows(tmp_path / "short.txt", frames=3)
+    done = evaluate_nyu(labels, "--predictions", short)
     assert done.exit_code == 1
-    assert done.stderr.startswith("v2vpose: ")
+    assert done.stderr.startswith("v2vpose: short: ")
+    assert "found (3, 14, 3), expected (4, 14, 3)" in done.stderr
+
+
+def test_evaluate_refuses_what_does_not_fit_together(tmp_path: Path) -> None:
+    labels = saved_rows(tmp_path / "truth.txt")
+    both = ("--predictions", labels, "--model", "hand")
+    for more, text in (
+        ((), "--labels and --predictions together"),
+        (both, "files of predictions or a model, found both"),
+        (("--predictions", labels, "--predictions", labels), "found truth twice"),
+    ):
+        done = evaluate_nyu(labels, *more)
+        assert done.exit_code == 1
+        assert text in done.stderr
 
 
 def test_a_data_set_that_is_not_there_is_reported_with_its_first_missing_file(
@@ -227,6 +251,26 @@ def test_weights_that_cannot_be_read_are_refused_and_leave_nothing(tmp_path: Pat
 
 def test_a_model_is_measured_on_held_out_frames(tmp_path: Path) -> None:
     version = write_tiny_store(tmp_path, num_keypoints=21)
-    done = run("evaluate", "--frames", "2", "--json", "--store", version.directory.parents[1])
+    page = tmp_path / "page.html"
+    done = run(
+        "evaluate", "--frames", "2", "--json", "--report", page,
+        "--store", version.directory.parents[1],
+    )  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout)["frames"] == 2
+    found = json.loads(done.stdout)
+    assert found["frames"] == 2
+    assert [m["name"] for m in found["methods"]] == [
+        "hand 1, epoch 3, not refined",
+        "hand 1, epoch 3",
+        "hand 1, ensemble of 3",
+        "hand 1, ensemble of 3, sub-voxel",
+    ]
+    assert found["methods"][0]["centre_source"] == "own depth threshold"
+    assert found["methods"][1]["centre_source"] == "own depth threshold, refined"
+    assert "not refined" in page.read_text()
+
+
+def test_a_data_set_on_disk_needs_its_directory(store: Path) -> None:
+    done = run("evaluate", "--model", "hand", "--dataset", "nyu", "--store", store)
+    assert done.exit_code == 1
+    assert "--root: expected the directory of nyu" in done.stderr

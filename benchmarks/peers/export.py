@@ -4,7 +4,6 @@ The bundled hand has five epoch checkpoints; the ensemble of ten holds each of t
 """
 
 import hashlib
-import inspect
 import json
 import shutil
 from dataclasses import dataclass
@@ -16,7 +15,10 @@ import numpy as np
 
 from benchmarks.peers.environments import cache
 from benchmarks.peers.job import COLS, ROWS
-from v2vpose.estimator import Localiser
+from v2vpose.backends import chosen_backend
+from v2vpose.backends.choice import faster_openvino
+from v2vpose.estimator import Estimator
+from v2vpose.member import net_shape
 from v2vpose.model_store import ModelStore, ModelVersion
 from v2vpose.values import DepthFrame, Handedness, Intrinsics
 
@@ -54,6 +56,7 @@ def exported() -> Shared:
             path.rename(directory / path.name)
     known = json.loads((directory / "export.json").read_text("utf-8"))
     told = {
+        "backend": faster_openvino(net_shape(version.manifest), 2),
         "export": str(directory),
         "intrinsics": known["intrinsics"],
         "reference_point_mm": known["reference_point_mm"],
@@ -79,10 +82,8 @@ def _digest(version: ModelVersion) -> str:
 
 def _export(version: ModelVersion, frame: DepthFrame, directory: Path) -> None:
     """Write the stores, the nets, and what `job` must know of them."""
-    from v2vpose.backends.openvino_backend import OpenVINOBackend
-
     manifest = version.manifest
-    found = Localiser.load(version).locate(frame)
+    found = Estimator.load(version).estimate(frame)
     if found.handedness is None or found.handedness[0] is not Handedness.RIGHT:
         raise ValueError(f"the example must show a right hand, found {found.handedness}")
     if manifest.conventions.ray_offset:
@@ -92,9 +93,9 @@ def _export(version: ModelVersion, frame: DepthFrame, directory: Path) -> None:
     epochs = manifest.epoch_numbers
     for number in range(max(MEMBERS)):
         _write_nets(version, epochs[number % len(epochs)], number, directory)
-    precision = inspect.signature(OpenVINOBackend).parameters["precision"].default
+    backend = chosen_backend(net_shape(manifest), "openvino", threads=1, is_apart=True)
     known = {
-        "precision": precision if precision in {"f32", "bf16"} else "f32",
+        "precision": backend.removeprefix("openvino-"),
         "intrinsics": {
             name: getattr(frame.intrinsics, name) for name in ("fx_px", "fy_px", "cx_px", "cy_px")
         },

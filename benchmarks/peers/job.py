@@ -104,13 +104,17 @@ class _Checkpoint:
             "INFERENCE_NUM_THREADS": told["threads"],
             "ENABLE_CPU_PINNING": False,
         }
+        fast = told["backend"].removeprefix("openvino-")
         self._v2v, self._refiner = (
             core.compile_model(
                 directory / f"{net}-{number}.xml",
                 "CPU",
                 {**options, "INFERENCE_PRECISION_HINT": precision},
             )
-            for net, precision in (("v2v", self._known["precision"]), ("refiner", "f32"))
+            for net, precision in (
+                ("v2v", fast),
+                ("refiner", "f32"),
+            )
         )
 
     def __call__(self, frames: Sequence[NDArray[np.float32]]) -> Keypoints:

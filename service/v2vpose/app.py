@@ -149,7 +149,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
 
     Args:
         settings: every setting.
-        engine: None = worker processes on this machine.
+        engine: None = the one that the settings name.
 
     Raises:
         InvalidFieldError: there is no model store, or nothing in it.
@@ -273,12 +273,11 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None) -> Pipeline:
     store = ModelStore(settings.store_path())
-    backend = None if settings.backend == "auto" else settings.backend
     return Pipeline(
         store,
         models_to_serve(settings.models, store),
         engine=partial(
-            engine or partial(local_engine, backend=backend, replicas=settings.replicas),
+            engine or _engine(settings),
             max_batch_size=settings.max_batch_size,
         ),
         policy=ServingPolicy(
@@ -291,4 +290,29 @@ def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None)
             locate_threads=settings.locate_threads,
         ),
         telemetry=telemetry,
+    )
+
+
+def _engine(settings: Settings) -> EngineOf:
+    """Return what makes engines, as the settings name it.
+
+    Raises:
+        InvalidFieldError: it needs what is not installed.
+    """
+    backend = settings.wished_backend()
+    if settings.engine == "local":
+        return partial(local_engine, backend=backend, replicas=settings.replicas)
+    try:
+        from v2vpose.serving.engines.ray_cluster import Share  # noqa: PLC0415  # an extra
+        from v2vpose.serving.engines.ray_engine import ray_engine  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidFieldError(
+            f"engine ray needs what is not installed ({error.name}): pip install 'v2vpose[ray]'"
+        ) from error
+    return partial(
+        ray_engine,
+        address=settings.ray_address,
+        share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
+        backend=backend,
+        replicas=settings.replicas,
     )

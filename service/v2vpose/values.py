@@ -46,6 +46,13 @@ class Decode(StrEnum):
     SUBVOXEL = "subvoxel"
 
 
+class Aggregate(StrEnum):
+    """How the members' keypoints become one: the paper's mean, or the median of each coordinate."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
+
+
 class FoundBy(StrEnum):
     """Where a first reference point came from."""
 
@@ -226,7 +233,7 @@ class MemberAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """One target's keypoints, the mean over the epoch checkpoints that answered.
+    """One target's keypoints, the mean (or median) over the epoch checkpoints that answered.
 
     Attributes:
         keypoints_mm: (K, 3) camera frame, millimetres.

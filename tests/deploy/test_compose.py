@@ -159,6 +159,7 @@ def test_the_gpu_file_asks_for_gpus_and_a_cuda_image():
     )
     service = json.loads(done.stdout)["services"]["v2vpose"]
     assert service["build"]["args"]["DEVICE"] == "cuda"
+    assert service["environment"]["V2VPOSE_BACKEND"] == "cuda"
     assert service["deploy"]["resources"]["reservations"]["devices"] == [
         {"capabilities": ["gpu"], "driver": "nvidia", "count": -1}
     ]

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from v2vpose.geometry.camera import mirrored, mirrored_points
 from v2vpose.member import Member, MemberBatch
 from v2vpose.model_store import HandednessJudge, Manifest, ModelVersion
 from v2vpose.values import (
+    Aggregate,
     Decode,
     DepthFrame,
     FloatArray,
@@ -127,6 +129,23 @@ def test_the_spread_of_one_member_is_zero_and_of_two_half_their_distance(version
     np.testing.assert_allclose(both.spread_mm, [5])
     np.testing.assert_allclose(both.keypoints_mm, [[0, 3, 504]])
     assert both.degraded  # epoch 3 was asked and did not answer
+
+
+def test_the_median_is_of_each_coordinate_and_the_spread_stays(version):
+    each_mm = ([0.0, 5, 500], [1.0, 4, 510], [80.0, 3, 490])
+    answers = {epoch: answer(np.array([xyz])) for epoch, xyz in enumerate(each_mm, start=1)}
+    target = target_of(version)
+    mean = ensemble_pose(FRAME, target, answers)
+    median = ensemble_pose(FRAME, replace(target, aggregate=Aggregate.MEDIAN), answers)
+    np.testing.assert_allclose(mean.keypoints_mm, [[27, 4, 500]])
+    np.testing.assert_allclose(median.keypoints_mm, [[1, 4, 500]])
+    np.testing.assert_array_equal(median.spread_mm, mean.spread_mm)
+
+
+def test_the_median_is_asked_for(estimator):
+    pose = estimator.estimate(FRAME, Options(hint=AT_BALL, aggregate=Aggregate.MEDIAN))
+    each_mm = np.stack([member.keypoints_mm for member in pose.members.values()])
+    np.testing.assert_allclose(pose.keypoints_mm, np.median(each_mm, axis=0))
 
 
 def test_a_member_that_saw_an_empty_box_is_left_out(version):

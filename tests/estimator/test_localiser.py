@@ -109,6 +109,7 @@ def test_hints_of_which_none_holds_anything_are_nothing_to_estimate(manifest):
         ({"targets": 0}, "targets must be 1 to 8, got 0"),
         ({"targets": 9}, "targets must be 1 to 8, got 9"),
         ({"hints": (AT_BALL,) * 9}, "hints must be 1 to 8, got 9"),
+        ({"hints": (AT_BALL, Hint())}, "each of the hints must say where"),
         ({"hints": (AT_BALL,), "hint": AT_BALL}, "not both"),
         ({"hints": (AT_BALL,), "targets": 2}, "a hint is one target"),
         ({"hint": AT_BALL, "targets": 2}, "a hint is one target"),

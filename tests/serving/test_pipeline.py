@@ -25,7 +25,7 @@ from v2vpose.model_store import ModelVersion
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.supervisor import BackOff
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.pipeline import Estimate, ServingPolicy
 from v2vpose.serving.ports import Engine
 from v2vpose.serving.scheduler import BatchPolicy

@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from v2vpose.api.fields import Include
+from v2vpose.api.status import wire_status
+from v2vpose.errors import PoseError
 from v2vpose.model_store import Manifest
 from v2vpose.serving.pipeline import Estimate
 from v2vpose.values import FloatArray, Pose
@@ -31,7 +33,9 @@ def estimate_answer(
     include: Collection[Include] = (),
     timing_s: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Return the answer of `POST /v1/estimate`; its shape is `schemas.EstimateAnswer`.
+    """Return the answer of `POST /v1/estimate`.
+
+    Its shape is `schemas.EstimateAnswer`; `schemas.TargetsAnswer` if the caller asked for several.
 
     Args:
         estimate: what the pipeline answered.
@@ -40,7 +44,42 @@ def estimate_answer(
         include: what else the caller wants.
         timing_s: seconds by stage, of the whole request.
     """
-    pose = estimate.pose
+
+    def written(pose: Pose) -> dict[str, Any]:
+        answer = _pose_answer(pose, estimate, manifest, request_id, include)
+        if Include.TIMING in include and timing_s is not None:
+            answer["timing_ms"] = {
+                stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES
+            }
+        return answer
+
+    if not estimate.targets:
+        return written(estimate.pose)
+    return {
+        "request_id": request_id,
+        "targets": [
+            {"pose": written(target)} if isinstance(target, Pose) else {"error": error_of(target)}
+            for target in estimate.targets
+        ],
+    }
+
+
+def error_of(error: PoseError) -> dict[str, Any]:
+    """Return why a target has no pose."""
+    return {
+        "code": error.code,
+        "detail": str(error),
+        "is_retryable": wire_status(error).is_retryable,
+    }
+
+
+def _pose_answer(
+    pose: Pose,
+    estimate: Estimate,
+    manifest: Manifest,
+    request_id: str,
+    include: Collection[Include],
+) -> dict[str, Any]:
     refined = rounded(pose.refined_point_mm, MM_DECIMALS)
     answer: dict[str, Any] = {
         "request_id": request_id,
@@ -79,8 +118,6 @@ def estimate_answer(
             }
             for epoch, member in pose.members.items()
         ]
-    if Include.TIMING in include and timing_s is not None:
-        answer["timing_ms"] = {stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES}
     return answer
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from v2vpose.errors import NothingToEstimateError
-from v2vpose.estimator.mean import mean_of
+from v2vpose.estimator.aggregated import aggregated
 from v2vpose.estimator.search import Target
 from v2vpose.geometry.camera import mirrored_points
 from v2vpose.values import DepthFrame, MemberAnswer, Pose
@@ -13,6 +13,8 @@ from v2vpose.values import DepthFrame, MemberAnswer, Pose
 def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, MemberAnswer]) -> Pose:
     """Average the members' keypoints in camera millimetres (paper, section 8.3).
 
+    The median, if asked for, is that of each coordinate. Spread and confidence are the same for
+    both: how far the members lie from their mean, and how high their peaks are on average.
     A member whose box was empty saw nothing: whatever its net says is left out.
 
     Args:
@@ -32,16 +34,16 @@ def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, Membe
         raise NothingToEstimateError(
             f"no readings inside the {target.crop.side_mm:g} mm cube around the reference point"
         )
-    mean = mean_of(tuple(ordered.values()), frame.intrinsics, frame.hw)
+    together = aggregated(tuple(ordered.values()), frame.intrinsics, frame.hw, target.aggregate)
     return Pose(
-        keypoints_mm=mean.keypoints_mm,
-        uv_px=mean.uv_px,
-        confidence=mean.confidence,
-        spread_mm=mean.spread_mm,
-        in_view=mean.in_view,
+        keypoints_mm=together.keypoints_mm,
+        uv_px=together.uv_px,
+        confidence=together.confidence,
+        spread_mm=together.spread_mm,
+        in_view=together.in_view,
         handedness=target.handedness,
         reference_point=target.reference_point,
-        refined_point_mm=mean.refined_point_mm,
+        refined_point_mm=together.refined_point_mm,
         side_mm=target.crop.side_mm,
         epochs=target.epochs,
         answered=tuple(ordered),

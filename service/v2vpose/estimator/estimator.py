@@ -7,12 +7,13 @@ voxelizes, forwards and warps (`member`) -> mean of their keypoints (section 8.3
 from collections.abc import Sequence
 from typing import Self
 
+from v2vpose.backends import BackendWish
 from v2vpose.errors import NothingToEstimateError
 from v2vpose.estimator.ensemble import ensemble_pose
 from v2vpose.estimator.localiser import Localiser
 from v2vpose.estimator.options import DEFAULTS, Options
 from v2vpose.estimator.search import Judgement, Search, Target
-from v2vpose.member import BackendName, Member, best_backend, load_member
+from v2vpose.member import Member, load_member
 from v2vpose.model_store import ModelVersion
 from v2vpose.values import DepthFrame, Pose
 
@@ -30,10 +31,10 @@ class Estimator:
         self._members = {member.epoch: member for member in members}
 
     @classmethod
-    def load(cls, version: ModelVersion, *, backend: BackendName | None = None) -> Self:
+    def load(cls, version: ModelVersion, *, backend: BackendWish | None = None) -> Self:
         """Load every epoch checkpoint of a version; backend None = the fastest here."""
-        name = backend or best_backend()
-        members = [load_member(version, e, backend=name) for e in version.manifest.epoch_numbers]
+        epochs = version.manifest.epoch_numbers
+        members = [load_member(version, epoch, backend=backend) for epoch in epochs]
         return cls(Localiser.load(version), members)
 
     def estimate(self, frame: DepthFrame, options: Options = DEFAULTS) -> Pose:

@@ -69,13 +69,14 @@ class Localiser:
             decode=options.decode or manifest.decode,
             epochs=epochs,
             is_hand_given=options.handedness is not None,
+            aggregate=options.aggregate,
         )
 
     def _rivals(
         self, frame: DepthFrame, hint: Hint, options: Options, side_mm: float
     ) -> Rivals | NothingToEstimateError:
         try:
-            places = self._places(frame, hint, options.targets, side_mm)
+            places = self._places(frame, hint, options.targets or 1, side_mm)
         except NothingToEstimateError as nothing:
             return nothing
         hands = self._hands(options.handedness)
@@ -85,7 +86,7 @@ class Localiser:
                 for point in places
                 for hand in hands
             ),
-            wanted=options.targets,
+            wanted=options.targets or 1,
         )
 
     def _hands(self, given: Handedness | None) -> tuple[Handedness | None, ...]:

@@ -15,7 +15,14 @@ import numpy as np
 
 from v2vpose.errors import NothingToEstimateError
 from v2vpose.model_store import Manifest
-from v2vpose.values import Decode, Handedness, MemberAnswer, ReferencePoint, TargetCrop
+from v2vpose.values import (
+    Aggregate,
+    Decode,
+    Handedness,
+    MemberAnswer,
+    ReferencePoint,
+    TargetCrop,
+)
 
 _UNKNOWN_SCORE: Final = 0.5
 _SAME_TARGET_SHARE: Final = 1 / 3  # of the box's edge; places nearer than this are one target
@@ -33,6 +40,7 @@ class Target:
         decode: how to decode heatmaps.
         epochs: the epoch checkpoints that make up the answer.
         known: the answers of those that were asked already, by epoch.
+        aggregate: how the members' keypoints become one.
     """
 
     crop: TargetCrop
@@ -42,6 +50,7 @@ class Target:
     decode: Decode
     epochs: tuple[int, ...]
     known: Mapping[int, MemberAnswer] = field(default_factory=dict)
+    aggregate: Aggregate = Aggregate.MEAN
 
     @property
     def is_answered(self) -> bool:
@@ -84,6 +93,7 @@ class Search:
         decode: how to decode heatmaps.
         epochs: the epoch checkpoints to ask about the targets.
         is_hand_given: whether the caller told which hand it is.
+        aggregate: how the members' keypoints become one.
     """
 
     manifest: Manifest
@@ -91,6 +101,7 @@ class Search:
     decode: Decode
     epochs: tuple[int, ...]
     is_hand_given: bool
+    aggregate: Aggregate = Aggregate.MEAN
 
     @property
     def in_question(self) -> tuple[Guess, ...]:
@@ -147,6 +158,7 @@ class Search:
             decode=self.decode,
             epochs=self.epochs,
             known=known,
+            aggregate=self.aggregate,
         )
 
 

@@ -78,6 +78,7 @@ def refiner_crop(
     reference_point_mm: FloatArray,
     *,
     side_mm: float,
+    size_px: int = CROP_PX,
 ) -> NDArray[np.float32]:
     """Return the (128, 128) float32 crop that the refiner sees, values in [-1, 1].
 
@@ -86,8 +87,9 @@ def refiner_crop(
         intrinsics: the camera of that window.
         reference_point_mm: (3,) centre of the cube, z > 0.
         side_mm: edge of the cube.
+        size_px: of another crop than the refiner's.
     """
-    crop = np.empty((CROP_PX, CROP_PX), dtype=np.float32)
+    crop = np.empty((size_px, size_px), dtype=np.float32)
     _resample(
         depth_mm,
         (intrinsics.fx_px, intrinsics.fy_px),

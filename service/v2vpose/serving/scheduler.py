@@ -9,6 +9,7 @@ worker's change); nothing polls.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -166,11 +167,14 @@ class Scheduler:
         ]  # fmt: skip
         self.dispatch()
         try:
-            await asyncio.wait([entry.answered for entry in entries])
+            for entry in entries:
+                with suppress(UnavailableError):
+                    await entry.answered
         finally:
             for entry in entries:
                 self._forget(entry)
-                if not entry.answered.cancel():  # the caller has gone
+                entry.answered.cancel()  # the caller may have gone
+                if not entry.answered.cancelled():
                     entry.answered.exception()  # it was told, even if nobody listens any more
         return [_result(entry.answered) for entry in entries]
 
