@@ -76,7 +76,7 @@ def _frame() -> DepthFrame:
 
 
 def _digest(version: ModelVersion) -> str:
-    files = [(version.directory / "manifest.json"), ROOT / "examples/hand.png", Path(__file__)]
+    files = [version.directory / "manifest.json", ROOT / "examples/hand.png"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
@@ -91,8 +91,8 @@ def _export(version: ModelVersion, frame: DepthFrame, directory: Path) -> None:
     for members in MEMBERS:
         _write_store(version, members, directory / f"store-{members}")
     epochs = manifest.epoch_numbers
-    for number in range(max(MEMBERS)):
-        _write_nets(version, epochs[number % len(epochs)], number, directory)
+    for number, epoch in enumerate(epochs):
+        _write_nets(version, epoch, number, directory)
     backend = chosen_backend(net_shape(manifest), "openvino", threads=1, is_apart=True)
     known = {
         "precision": backend.removeprefix("openvino-"),

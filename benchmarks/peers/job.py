@@ -107,7 +107,7 @@ class _Checkpoint:
         fast = told["backend"].removeprefix("openvino-")
         self._v2v, self._refiner = (
             core.compile_model(
-                directory / f"{net}-{number}.xml",
+                directory / f"{net}-{number % self._known['nets']}.xml",
                 "CPU",
                 {**options, "INFERENCE_PRECISION_HINT": precision},
             )
