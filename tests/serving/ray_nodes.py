@@ -42,6 +42,7 @@ def nodes(*, head_cpus: int) -> Iterator[Nodes]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster = Cluster(
         initialize_head=True,
+        shutdown_at_exit=False,  # its signal handlers keep a thread from adding nodes
         head_node_args={
             "num_cpus": head_cpus,
             "object_store_memory": STORE_BYTES,
