@@ -38,7 +38,7 @@ def run_fit(
         epochs.append(epoch)
 
     trainees = fit(
-        frames, held(recipe), recipe, run, machine=Machine(loaders=0),
+        frames, held(recipe), recipe, run, machine=Machine(bf16=False, loaders=0),
         warm=lambda _: None, on_epoch=keep,
     )  # fmt: skip
     with (run / LOG_FILE).open() as file:

@@ -39,6 +39,7 @@ def train(
     check_place(out, run)
     machine.share(data.recipe.batch)
     machine.share(data.recipe.refiner_batch)
+    machine.check_side(data.recipe.input_side)
     record: dict[str, Any] = {
         "command": command,
         "data": data.frames.origin,
