@@ -13,14 +13,14 @@ RANK = os.environ["RANK"]
 
 
 def fit_and_tell(*arguments, **options):
-    trainees = fit(*arguments, **options)
+    trainees, rows = fit(*arguments, **options)
     weights = [
         p.detach().numpy().ravel() for t in trainees.named().values() for p in t.net.parameters()
     ]
     np.save(Path(os.environ["RANKS_OUT"]) / f"rank-{RANK}.npy", np.concatenate(weights))
-    return trainees
+    return trainees, rows
 
 
 if __name__ == "__main__":
-    run.fit = fit_and_tell
+    vars(run)["fit"] = fit_and_tell
     main()

@@ -37,7 +37,7 @@ def run_fit(
         assert watched.keypoints_mm.shape == (8, 3, 3)
         epochs.append(epoch)
 
-    trainees = fit(
+    trainees, _ = fit(
         frames, held(recipe), recipe, run, machine=Machine(bf16=False, loaders=0),
         warm=lambda _: None, on_epoch=keep,
     )  # fmt: skip

@@ -31,7 +31,9 @@ def test_rows_go_to_the_log_the_curve_and_tensorboard(tmp_path):
         "2,0.25,4.5,0.5,48,38,20",
         "4,0.5,2.25,0.25,46,36,20",
     ]
-    assert cv2.imread(str(tmp_path / CURVE_FILE)).shape[0] > 300
+    curve = cv2.imread(str(tmp_path / CURVE_FILE))
+    assert curve is not None
+    assert curve.shape[0] > 300
     assert board_of(tmp_path)["argmax_mm"] == [(2, 48), (4, 46)]
 
 

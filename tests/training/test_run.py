@@ -54,6 +54,9 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("trained")
     done = CliRunner().invoke(app, arguments(root, work, "--loaders", 0))
     assert done.exit_code == 0, done.output
+    assert "watched: 4 frames of the test split" in done.stderr
+    assert "6 steps in 0.00 h" in done.stderr
+    assert "waiting for the loader" in done.stderr
     return work
 
 
@@ -81,7 +84,9 @@ def test_log_curve_and_overlays_lie_beside_the_state(trained):
     run = trained / "run-balls"
     assert len(untimed_log(run)) == 1 + 2  # a row an epoch: it has one block
     for name in ("curve.png", "overlays/epoch-01.png", "overlays/epoch-02.png"):
-        assert cv2.imread(str(run / name)).std() > 5, name
+        picture = cv2.imread(str(run / name))
+        assert picture is not None
+        assert picture.std() > 5, name
     assert (trained / "store/balls/1/log.csv").read_text() == (run / "log.csv").read_text()
 
 

@@ -89,6 +89,6 @@ def test_the_box_stands_around_the_sets_own_centre_and_the_refiner_aims_at_the_m
 
 def test_a_left_hands_own_centre_is_mirrored_with_it():
     frame = ball_frame(1)
-    own = replace(frame, centre_mm=bbox_midpoint(frame.keypoints_mm))
+    own = replace(frame, centre_mm=bbox_midpoint(frame.keypoints_mm).astype(np.float64))
     plain, mirrored = block_of([frame]), block_of([own])
     np.testing.assert_allclose(plain.keypoints_cell, mirrored.keypoints_cell, atol=1e-5)

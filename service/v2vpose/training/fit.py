@@ -7,7 +7,7 @@ augmentation in `stream`, dropout from the seed that is set before each block.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -58,8 +58,8 @@ def fit(
     machine: Machine,
     warm: Callable[[Trainees], None],
     on_epoch: Callable[[int, Trainees, Watched], None],
-) -> Trainees:
-    """Train the nets; continue where `run` stopped.
+) -> tuple[Trainees, Sequence[Row]]:
+    """Train the nets, continuing where `run` stopped; return them and the rows of the log.
 
     Args:
         frames: the training set.
@@ -100,7 +100,7 @@ def fit(
                 saved_s = time.monotonic()
                 if is_row:
                     journal.write(progress.rows)
-    return trainees
+    return trainees, progress.rows
 
 
 def _learn_block(
