@@ -104,7 +104,8 @@ class Member:
                 ]
             )  # (B, S, S, S)
         with _timed(stage_s, "forward"):
-            peaks = self._backend.peaks(occupancy)  # of (B, K) heatmaps
+            wants_slices = any(crop.wants_slices for crop in crops)
+            peaks = self._backend.peaks(occupancy, with_slices=wants_slices)  # of (B, K) heatmaps
         with _timed(stage_s, "peak"):
             xyz_cell = peak_coordinates(peaks, decode)  # (B, K, 3)
             confidence = np.clip(peaks.height, 0, 1).astype(np.float64)  # (B, K)
@@ -119,6 +120,9 @@ class Member:
                     confidence=confidence[b],
                     refined_point_mm=box.center_mm,
                     occupied_vox=int(occupancy[b].sum(dtype=np.int64)),
+                    heatmap_slices=peaks.slices[b]
+                    if crops[b].wants_slices and peaks.slices is not None
+                    else None,
                 )
                 for b, box in enumerate(boxes)
             )

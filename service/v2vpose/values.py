@@ -206,12 +206,14 @@ class TargetCrop:
         intrinsics: the camera, its principal point shifted into the window.
         reference_point_mm: (3,) the first reference point.
         side_mm: edge of the cubic box to voxelize.
+        wants_slices: whether the answer shall hold slices of the heatmaps.
     """
 
     depth_mm: DepthArray
     intrinsics: Intrinsics
     reference_point_mm: FloatArray
     side_mm: float
+    wants_slices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +225,14 @@ class MemberAnswer:
         confidence: (K,) peak height of each heatmap, clipped to 0..1.
         refined_point_mm: (3,) centre of the cubic box that was voxelized.
         occupied_vox: how many voxels of the box were occupied; 0 = there was nothing to see.
+        heatmap_slices: (K, 3, S, S) see `heatmaps.slices_through`; None unless the crop wants them.
     """
 
     keypoints_mm: FloatArray
     confidence: FloatArray
     refined_point_mm: FloatArray
     occupied_vox: int
+    heatmap_slices: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

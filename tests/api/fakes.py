@@ -28,6 +28,7 @@ KEYPOINTS_MM = np.array([[0.0, 50.0, 400.0], [-60.0, 0.0, 390.0], [-20.0, -80.0,
 SPREAD_MM = np.array([1.0, 2.0, 3.0])
 CONFIDENCE = np.array([0.9, 0.8, 0.7])
 
+SLICES = np.arange(len(NAMES) * 3 * 4, dtype=np.uint8).reshape(len(NAMES), 3, 2, 2)
 NOWHERE = NothingToEstimateError("no readings there")
 
 
@@ -68,7 +69,9 @@ def pose(frame: DepthFrame, answered: tuple[int, ...] = (1, 2)) -> Pose:
         epochs=(1, 2),
         answered=answered,
         members={
-            e: MemberAnswer(KEYPOINTS_MM + e, CONFIDENCE, np.array([3.0, 4.0, 405.0]), 100)
+            e: MemberAnswer(
+                KEYPOINTS_MM + e, CONFIDENCE, np.array([3.0, 4.0, 405.0]), 100, SLICES + np.uint8(e)
+            )
             for e in answered
         },
     )

@@ -73,6 +73,10 @@ def test_one_target_may_be_asked_for_as_a_list() -> None:
     assert not fields().options().are_plural
 
 
+def test_slices_are_asked_of_the_members() -> None:
+    assert fields(include="heatmap_slices").options() == Options(with_slices=True)
+
+
 def test_bulk_lets_others_go_first() -> None:
     assert fields().turn() is Priority.NORMAL
     assert fields().turn(Priority.STREAM) is Priority.STREAM
@@ -100,7 +104,7 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"reference_point_mm": "1,2"}, "reference_point_mm must be three finite numbers x, y, z"),
     ({"reference_point_mm": "1,2,inf"}, "reference_point_mm must be three finite numbers"),
     ({"epochs": "one"}, "epochs must be whole numbers, got 'one'"),
-    ({"include": "heatmap_slices"}, "heatmap_slices is not supported yet"),
+    ({"include": "heatmap"}, "include must be of members, timing, heatmap_slices, got 'heatmap'"),
     ({"handedness": "both"}, "handedness must be 'auto', 'right' or 'left', got 'both'"),
     ({"decode": "mean"}, "decode must be 'argmax' or 'subvoxel', got 'mean'"),
     ({"aggregate": "max"}, "aggregate must be 'mean' or 'median', got 'max'"),

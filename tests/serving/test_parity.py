@@ -56,6 +56,7 @@ def requests(draw: st.DrawFn) -> Request:
         side_mm=draw(st.sampled_from((None, 200.0))),
         decode=draw(st.sampled_from((None, Decode.ARGMAX, Decode.SUBVOXEL))),
         epochs=draw(st.sampled_from((None, (1,), (1, 3), (2,), (2, 3)))),
+        with_slices=draw(st.booleans()),
     )
 
 
@@ -148,4 +149,10 @@ def assert_same_pose(found: Pose, expected: Pose) -> None:
         np.testing.assert_allclose(
             getattr(found, name), getattr(expected, name), atol=TOLERANCE_MM, err_msg=name
         )
+    for epoch, member in expected.members.items():
+        slices = found.members[epoch].heatmap_slices
+        assert (slices is None) == (member.heatmap_slices is None)
+        if slices is not None and member.heatmap_slices is not None:
+            levels = slices.astype(int) - member.heatmap_slices
+            assert np.abs(levels).max() <= 1
     np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-5)

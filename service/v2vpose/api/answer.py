@@ -1,10 +1,12 @@
 """A pose -> the fields of its answer, as plain values that `orjson` writes in microseconds."""
 
+from base64 import b64encode
 from collections.abc import Collection, Mapping
 from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from v2vpose.api.fields import Include
 from v2vpose.api.status import wire_status
@@ -118,6 +120,15 @@ def _pose_answer(
             }
             for epoch, member in pose.members.items()
         ]
+    if Include.HEATMAP_SLICES in include:
+        answer["heatmap_slices"] = [
+            {
+                "epoch": epoch,
+                "shape": list(slices.shape),
+                "values": b64encode(slices.tobytes()).decode(),
+            }
+            for epoch, slices in slices_of(pose)
+        ]
     return answer
 
 
@@ -160,6 +171,12 @@ def warnings_of(pose: Pose) -> list[str]:
             f"mean confidence {confidence:.2f} is low: the target may not be what it seems"
         )
     return texts
+
+
+def slices_of(pose: Pose) -> list[tuple[int, NDArray[np.uint8]]]:
+    """Return epoch and (K, 3, S, S) slices of every member that has them."""
+    each = ((epoch, member.heatmap_slices) for epoch, member in pose.members.items())
+    return [(epoch, slices) for epoch, slices in each if slices is not None]
 
 
 def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ _EXPECTED: Final = {
     "roi_px": "four whole numbers u0, v0, u1, v1",
     "epochs": "whole numbers",
     "hints": f"1 to {MAX_TARGETS} of {{reference_point_mm}}, {{roi_px}} or {{near_mm, far_mm}}",
-    "include": "of members, timing (heatmap_slices is not supported yet)",
+    "include": "of members, timing, heatmap_slices",
 }
 
 
@@ -34,6 +34,7 @@ class Include(StrEnum):
 
     MEMBERS = "members"
     TIMING = "timing"
+    HEATMAP_SLICES = "heatmap_slices"
 
 
 def _parsed(value: Any) -> Any:
@@ -92,7 +93,7 @@ class EstimateFields(HintFields):
         "normal", description="bulk: let everybody else go first when the service is busy."
     )
     include: Annotated[tuple[Include, ...], BeforeValidator(split)] = Field(
-        (), description="More in the answer: `members`, `timing`."
+        (), description="More in the answer: `members`, `timing`, `heatmap_slices`."
     )
     width: int | None = Field(None, ge=1, description="Columns of raw pixels; octet-stream only.")
     height: int | None = Field(None, ge=1, description="Rows of raw pixels; octet-stream only.")
@@ -159,6 +160,7 @@ class EstimateFields(HintFields):
             decode=self.decode,
             epochs=self.epochs,
             aggregate=self.aggregate,
+            with_slices=Include.HEATMAP_SLICES in self.include,
         )
 
 

@@ -11,6 +11,7 @@ from v2vpose.api.answer import (
     STAGES,
     error_of,
     rounded,
+    slices_of,
     warnings_of,
 )
 from v2vpose.api.fields import Include
@@ -99,6 +100,9 @@ def pose_message(
                 confidence=rounded(member.confidence, SCORE_DECIMALS),
                 refined_point_mm=_point(member.refined_point_mm),
             )
+    if Include.HEATMAP_SLICES in include:
+        for epoch, slices in slices_of(pose):
+            message.heatmap_slices.add(epoch=epoch, shape=slices.shape, values=slices.tobytes())
     if Include.TIMING in include and timing_s is not None:
         for stage in STAGES:
             setattr(message.timing_ms, stage, round(1000 * timing_s.get(stage, 0.0), 3))

@@ -5,6 +5,7 @@ the whole way from grid to peaks is one graph for each batch size.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from v2vpose.backends.graphs import Capture, Graphed
-from v2vpose.heatmaps import PATCH_SIDE, Peaks
+from v2vpose.heatmaps import PATCH_SIDE, Peaks, peaks_of, slices_through
 from v2vpose.nets import CentreDetector, Refiner, V2VNet
 from v2vpose.values import FloatArray
 
@@ -56,16 +57,25 @@ class TorchBackend:
         return result
 
     @torch.inference_mode()
-    def peaks(self, occupancy: NDArray[np.uint8]) -> Peaks:
+    def peaks(self, occupancy: NDArray[np.uint8], *, with_slices: bool = False) -> Peaks:
         """See `Backend.peaks`."""
         batch = torch.from_numpy(occupancy)[:, None].to(self._device)  # (B, 1, S, S, S)
+        if with_slices:
+            heatmaps = self._heatmaps(batch).cpu().numpy()
+            peaks = peaks_of(heatmaps)
+            return replace(peaks, slices=slices_through(heatmaps, peaks.zyx_cell))
         zyx, height, patch = (found.cpu().numpy() for found in self._forward(batch))
         return Peaks(zyx_cell=zyx, height=height, patch=patch)
 
     def _found(self, occupancy: Tensor) -> Sequence[Tensor]:
         """Return zyx, height and patch of the peaks, on the device."""
+        return peaks_on_device(self._heatmaps(occupancy))
+
+    def _heatmaps(self, occupancy: Tensor) -> Tensor:
+        """Return (B, K, S, S, S) float32 heatmaps, on the device."""
         batch = occupancy.to(self._dtype, memory_format=torch.channels_last_3d)
-        return peaks_on_device(self._v2v(batch).float())
+        heatmaps: Tensor = self._v2v(batch).float()
+        return heatmaps
 
 
 def peaks_on_device(heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ from v2vpose.errors import NothingToEstimateError
 from v2vpose.estimator.aggregated import aggregated
 from v2vpose.estimator.search import Target
 from v2vpose.geometry.camera import mirrored_points
+from v2vpose.heatmaps import mirrored_slices
 from v2vpose.values import DepthFrame, MemberAnswer, Pose
 
 
@@ -57,4 +58,7 @@ def _unmirrored(answer: MemberAnswer) -> MemberAnswer:
         answer,
         keypoints_mm=mirrored_points(answer.keypoints_mm),
         refined_point_mm=mirrored_points(answer.refined_point_mm),
+        heatmap_slices=None
+        if answer.heatmap_slices is None
+        else mirrored_slices(answer.heatmap_slices),
     )

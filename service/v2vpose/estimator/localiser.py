@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Self
 
 from v2vpose.backends import DetectorBackend, TorchDetector
@@ -82,7 +83,13 @@ class Localiser:
         hands = self._hands(options.handedness)
         return Rivals(
             tuple(
-                Guess(point, self._crop(frame, point, side_mm, hand), hand)
+                Guess(
+                    point,
+                    replace(
+                        self._crop(frame, point, side_mm, hand), wants_slices=options.with_slices
+                    ),
+                    hand,
+                )
                 for point in places
                 for hand in hands
             ),

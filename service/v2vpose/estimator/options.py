@@ -26,6 +26,7 @@ class Options:
         decode: argmax or sub-voxel.
         epochs: a subset of the ensemble.
         aggregate: how the members' keypoints become one.
+        with_slices: whether members shall answer with slices of their heatmaps, too.
 
     Raises:
         InvalidFieldError: too many targets, or several ways to say which.
@@ -39,6 +40,7 @@ class Options:
     decode: Decode | None = None
     epochs: tuple[int, ...] | None = None
     aggregate: Aggregate = Aggregate.MEAN
+    with_slices: bool = False
 
     def __post_init__(self) -> None:
         for name, count in (("targets", self.targets), ("hints", len(self.hints) or None)):

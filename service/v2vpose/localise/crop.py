@@ -52,6 +52,7 @@ def mirrored_crop(crop: TargetCrop) -> TargetCrop:
         intrinsics=frame.intrinsics,
         reference_point_mm=mirrored_points(crop.reference_point_mm),
         side_mm=crop.side_mm,
+        wants_slices=crop.wants_slices,
     )
 
 

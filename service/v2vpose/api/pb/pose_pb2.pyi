@@ -48,6 +48,7 @@ class Include(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INCLUDE_UNSPECIFIED: _ClassVar[Include]
     INCLUDE_MEMBERS: _ClassVar[Include]
     INCLUDE_TIMING: _ClassVar[Include]
+    INCLUDE_HEATMAP_SLICES: _ClassVar[Include]
 
 class FoundBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -86,6 +87,7 @@ PRIORITY_BULK: Priority
 INCLUDE_UNSPECIFIED: Include
 INCLUDE_MEMBERS: Include
 INCLUDE_TIMING: Include
+INCLUDE_HEATMAP_SLICES: Include
 FOUND_BY_UNSPECIFIED: FoundBy
 FOUND_BY_HINT: FoundBy
 FOUND_BY_THRESHOLD: FoundBy
@@ -276,7 +278,7 @@ class FrameError(_message.Message):
     def __init__(self, code: _Optional[str] = ..., detail: _Optional[str] = ..., is_retryable: _Optional[bool] = ...) -> None: ...
 
 class Pose(_message.Message):
-    __slots__ = ("request_id", "model", "version", "keypoints", "handedness", "reference_point_mm", "cubic_box", "ensemble", "warnings", "members", "timing_ms")
+    __slots__ = ("request_id", "model", "version", "keypoints", "handedness", "reference_point_mm", "cubic_box", "ensemble", "warnings", "members", "timing_ms", "heatmap_slices")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +290,7 @@ class Pose(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     TIMING_MS_FIELD_NUMBER: _ClassVar[int]
+    HEATMAP_SLICES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     version: str
@@ -299,7 +302,8 @@ class Pose(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     members: _containers.RepeatedCompositeFieldContainer[Member]
     timing_ms: Timing
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., keypoints: _Optional[_Iterable[_Union[Keypoint, _Mapping]]] = ..., handedness: _Optional[_Union[HandednessScore, _Mapping]] = ..., reference_point_mm: _Optional[_Union[ReferencePoint, _Mapping]] = ..., cubic_box: _Optional[_Union[CubicBox, _Mapping]] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., timing_ms: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
+    heatmap_slices: _containers.RepeatedCompositeFieldContainer[HeatmapSlices]
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., keypoints: _Optional[_Iterable[_Union[Keypoint, _Mapping]]] = ..., handedness: _Optional[_Union[HandednessScore, _Mapping]] = ..., reference_point_mm: _Optional[_Union[ReferencePoint, _Mapping]] = ..., cubic_box: _Optional[_Union[CubicBox, _Mapping]] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., timing_ms: _Optional[_Union[Timing, _Mapping]] = ..., heatmap_slices: _Optional[_Iterable[_Union[HeatmapSlices, _Mapping]]] = ...) -> None: ...
 
 class Keypoint(_message.Message):
     __slots__ = ("name", "x_mm", "y_mm", "z_mm", "u_px", "v_px", "confidence", "spread_mm", "in_view")
@@ -372,6 +376,16 @@ class Member(_message.Message):
     confidence: _containers.RepeatedScalarFieldContainer[float]
     refined_point_mm: Point
     def __init__(self, epoch: _Optional[int] = ..., keypoints_mm: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., confidence: _Optional[_Iterable[float]] = ..., refined_point_mm: _Optional[_Union[Point, _Mapping]] = ...) -> None: ...
+
+class HeatmapSlices(_message.Message):
+    __slots__ = ("epoch", "shape", "values")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    values: bytes
+    def __init__(self, epoch: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ..., values: _Optional[bytes] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("decode", "locate", "queue", "refine", "voxelize", "forward", "peak", "aggregate", "total")

@@ -28,6 +28,7 @@ class CropRef(NamedTuple):
     intrinsics: tuple[float, float, float, float]
     reference_point_mm: tuple[float, float, float]
     side_mm: float
+    wants_slices: bool = False
 
 
 class SharedCrops:
@@ -108,6 +109,7 @@ class CropsView:
             intrinsics=Intrinsics(*ref.intrinsics),
             reference_point_mm=np.array(ref.reference_point_mm),
             side_mm=ref.side_mm,
+            wants_slices=ref.wants_slices,
         )
 
 
@@ -121,4 +123,5 @@ def _ref(crop: TargetCrop, offset: int) -> CropRef:
         intrinsics=(camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px),
         reference_point_mm=(x, y, z),
         side_mm=crop.side_mm,
+        wants_slices=crop.wants_slices,
     )
