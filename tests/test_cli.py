@@ -274,3 +274,13 @@ def test_a_data_set_on_disk_needs_its_directory(store: Path) -> None:
     done = run("evaluate", "--model", "hand", "--dataset", "nyu", "--store", store)
     assert done.exit_code == 1
     assert "--root: expected the directory of nyu" in done.stderr
+
+
+def test_table_2_is_measured_on_the_hand_model(tmp_path: Path) -> None:
+    version = write_tiny_store(tmp_path / "store", num_keypoints=21)
+    done = run(
+        "ablate", "table2", "--frames", "2", "--out", tmp_path / "out",
+        "--store", version.directory.parents[1],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "refined, ensemble (hand 1, ensemble of 3)" in (tmp_path / "out/table2.md").read_text()
