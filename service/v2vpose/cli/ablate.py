@@ -96,6 +96,7 @@ def table2(
     from rich.progress import track
 
     from v2vpose.datasets.synthetic import SyntheticHands
+    from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
     from v2vpose.evaluation.ablation import write_table2
     from v2vpose.evaluation.model import evaluate_model
     from v2vpose.model_store import ModelStore
@@ -106,6 +107,6 @@ def table2(
         version = ModelStore(root).open("hand", model_version)
         hands = SyntheticHands(split="held_out", seed=seed)
         drawn = (hands.frame(i) for i in track(range(frames), "estimating", console=_err))
-        found = evaluate_model(version, drawn, dataset="generated hands")
+        found = evaluate_model(version, drawn, dataset="generated hands", keypoints=HAND_KEYPOINTS)
     write_table2(out, found, {"frames": frames, "seed": seed})
     _err.print(f"table: {out / 'table2.md'}")
