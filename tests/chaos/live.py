@@ -302,7 +302,7 @@ class RpcClient:
             if error.code() in _RETRYABLE_RPC:
                 assert int(trailing["grpc-retry-pushback-ms"]) > 0
                 return "refused"
-            return error.code().name.lower()
+            return str(error.code().name.lower())
         return self.outcome(index, answer.pose)
 
     def outcome(self, index: int, pose: pb.Pose) -> str:
