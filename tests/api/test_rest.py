@@ -147,7 +147,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"params": {**CAMERA, "fx_px": "nan"}}, 422, "invalid_field", "must be a finite number"),
     ({"params": {**CAMERA, "fx_px": "0"}}, 422, "invalid_field", "fx_px must be > 0"),
     ({"params": {**CAMERA, "focal": "1"}}, 422, "invalid_field", "unknown field focal"),
-    ({"params": {**CAMERA, "include": "heatmap_slices"}}, 422, "invalid_field", "not supported"),
+    ({"params": {**CAMERA, "include": "heatmaps"}}, 422, "invalid_field", "include must be"),
     ({"params": {**CAMERA, "model": "foot"}}, 404, "unknown_model", "no model 'foot'"),
     ({"headers": {"content-type": "image/jpeg"}}, 415, "unsupported_encoding", "found image/jpeg"),
     ({"headers": {"content-type": "image/png", "x-request-timeout": "soon"}}, 422, "invalid_field",
