@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(SYSTEM_PYTHON) is " + sys.version)'
@@ -69,6 +69,11 @@ compose: $(STAMP) ## Build the image, bring docker-compose.yml up, test it; need
 .PHONY: loadtest
 loadtest: $(STAMP) ## The same, then 50, 80 and 200 % of what the service takes (15 min)
 	@tools/compose_ci.sh $(PYTHON) tools/three_loads.py
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Measure ours beside other servers, and how each fails (QUICK=1: ten minutes)
+	@$(PYTHON) -m benchmarks.peers $(if $(QUICK),--quick)
+	@$(PYTHON) -m benchmarks.peers.failures $(if $(QUICK),--quick)
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build output

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.datasets.writers import write_itop
 from tests.frames import CAMERA, sphere_frame
 from tests.stores import NUM_KEYPOINTS, write_tiny_store
 from v2vpose.__main__ import app
 from v2vpose.api.schemas import EstimateAnswer
+from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
+from v2vpose.model_store.importers import known_set
 from v2vpose.values import FoundBy
 
 ROOT = Path(__file__).parents[1]
@@ -250,7 +253,7 @@ def test_weights_that_cannot_be_read_are_refused_and_leave_nothing(tmp_path: Pat
 
 
 def test_a_model_is_measured_on_held_out_frames(tmp_path: Path) -> None:
-    version = write_tiny_store(tmp_path, num_keypoints=21)
+    version = write_tiny_store(tmp_path, names=HAND_KEYPOINTS)
     page = tmp_path / "page.html"
     done = run(
         "evaluate", "--frames", "2", "--json", "--report", page,
@@ -274,3 +277,45 @@ def test_a_data_set_on_disk_needs_its_directory(store: Path) -> None:
     done = run("evaluate", "--model", "hand", "--dataset", "nyu", "--store", store)
     assert done.exit_code == 1
     assert "--root: expected the directory of nyu" in done.stderr
+
+
+def test_table_2_is_measured_on_the_hand_model(tmp_path: Path) -> None:
+    version = write_tiny_store(tmp_path / "store", names=HAND_KEYPOINTS)
+    done = run(
+        "ablate", "table2", "--frames", "2", "--out", tmp_path / "out",
+        "--store", version.directory.parents[1],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "refined, ensemble (hand 1, ensemble of 3)" in (tmp_path / "out/table2.md").read_text()
+
+
+def test_a_body_model_on_itop_is_measured_by_precision(tmp_path: Path) -> None:
+    known = known_set("itop")
+    centres = np.array([[0.1, 0.2, 1.1], [-0.2, 0.1, 1.2], [0.0, 0.0, 1.2]])
+    balls = [
+        sphere_frame((x * 1000, -y * 1000, z * 1000), radius_mm=150, intrinsics=known.intrinsics)
+        for x, y, z in centres.tolist()
+    ]
+    write_itop(
+        tmp_path / "itop", view="top", split="test", ids=["00_00000", "00_00001", "00_00002"],
+        depth_m=np.stack([ball.depth_mm / 1000 for ball in balls]), is_valid=[1, 0, 1],
+        xyz_up_m=np.repeat(centres[:, None], 15, axis=1),
+    )  # fmt: skip
+    version = write_tiny_store(tmp_path / "store", model="itop", names=known.keypoints)
+    done = run(
+        "evaluate", "--model", "itop", "--dataset", "itop", "--view", "top", "--json",
+        "--root", tmp_path / "itop", "--store", version.directory.parents[1],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["frames"] == 2  # the invalid one is left out
+    assert found["curve_mm"][-1] == 400
+    for method in found["methods"]:
+        assert list(method["precision"]["per_part_percent"])[:2] == ["head", "neck"]
+        assert method["centre_source"].startswith("own depth threshold")
+        assert method["yaw"] is None
+    other = run(
+        "evaluate", "--model", "itop", "--dataset", "hand", "--store", version.directory.parents[1]
+    )
+    assert other.exit_code == 1
+    assert "at place 0 expected wrist, found head" in other.stderr

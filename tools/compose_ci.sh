@@ -29,6 +29,7 @@ export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/config DOCKER_BU
 say() { printf 'compose: %4d s  %s\n' "$SECONDS" "$*"; }
 skip() { # in one clear line
     say "skipped: $*"
+    say() { :; }
     exit 0
 }
 

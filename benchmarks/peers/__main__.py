@@ -138,11 +138,8 @@ def main() -> None:
     shared = exported()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
     results: dict[str, Any] = {
         "facts": {
             **environment_facts(),

@@ -53,9 +53,7 @@ class Peer:
         """Return the Python that runs it."""
         if not self.requirements:
             return Path(sys.executable)
-        return python_of(
-            self.requirements[0].partition("=")[0].partition("[")[0], self.requirements
-        )
+        return python_of(self.package, self.requirements)
 
 
 def _module(name: str) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.peers.environments import cache
 from benchmarks.peers.job import COLS, ROWS
 from v2vpose.backends import chosen_backend
+from v2vpose.backends.choice import faster_openvino
 from v2vpose.estimator import Estimator
 from v2vpose.member import net_shape
 from v2vpose.model_store import ModelStore, ModelVersion
@@ -55,6 +56,7 @@ def exported() -> Shared:
             path.rename(directory / path.name)
     known = json.loads((directory / "export.json").read_text("utf-8"))
     told = {
+        "backend": faster_openvino(net_shape(version.manifest), 2),
         "export": str(directory),
         "intrinsics": known["intrinsics"],
         "reference_point_mm": known["reference_point_mm"],
@@ -74,7 +76,7 @@ def _frame() -> DepthFrame:
 
 
 def _digest(version: ModelVersion) -> str:
-    files = [(version.directory / "manifest.json"), ROOT / "examples/hand.png", Path(__file__)]
+    files = [version.directory / "manifest.json", ROOT / "examples/hand.png"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
@@ -89,8 +91,8 @@ def _export(version: ModelVersion, frame: DepthFrame, directory: Path) -> None:
     for members in MEMBERS:
         _write_store(version, members, directory / f"store-{members}")
     epochs = manifest.epoch_numbers
-    for number in range(max(MEMBERS)):
-        _write_nets(version, epochs[number % len(epochs)], number, directory)
+    for number, epoch in enumerate(epochs):
+        _write_nets(version, epoch, number, directory)
     backend = chosen_backend(net_shape(manifest), "openvino", threads=1, is_apart=True)
     known = {
         "precision": backend.removeprefix("openvino-"),

@@ -5,11 +5,15 @@ exported to OpenVINO, so that only the serving differs. What to do is in the JSO
 `PEERS_CONFIG` names; `running.py` writes it.
 """
 
+import importlib.util
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -67,6 +71,22 @@ def member(told: dict[str, Any], number: int) -> Member:
     return constant
 
 
+@cache
+def _peaks_module() -> ModuleType:
+    """Return `v2vpose.heatmaps.peaks` without its package, which needs torch."""
+    found = importlib.util.find_spec("v2vpose")
+    assert found is not None
+    assert found.origin is not None
+    path = Path(found.origin).parent / "heatmaps" / "peaks.py"
+    spec = importlib.util.spec_from_file_location("peers_peaks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 class _Checkpoint:
     """One epoch checkpoint as `v2vpose.member` runs it, on exported nets."""
 
@@ -84,18 +104,21 @@ class _Checkpoint:
             "INFERENCE_NUM_THREADS": told["threads"],
             "ENABLE_CPU_PINNING": False,
         }
+        fast = told["backend"].removeprefix("openvino-")
         self._v2v, self._refiner = (
             core.compile_model(
-                directory / f"{net}-{number}.xml",
+                directory / f"{net}-{number % self._known['nets']}.xml",
                 "CPU",
                 {**options, "INFERENCE_PRECISION_HINT": precision},
             )
-            for net, precision in (("v2v", self._known["precision"]), ("refiner", "f32"))
+            for net, precision in (
+                ("v2v", fast),
+                ("refiner", "f32"),
+            )
         )
 
     def __call__(self, frames: Sequence[NDArray[np.float32]]) -> Keypoints:
         from v2vpose.geometry.cubic_box import CubicBox, camera_from_heatmap
-        from v2vpose.heatmaps import peak_coordinates, peaks_of
         from v2vpose.localise import refiner_crop
         from v2vpose.values import Decode
         from v2vpose.voxel import voxelize
@@ -120,7 +143,8 @@ class _Checkpoint:
             ]
         )
         heatmaps = self._v2v(grids[:, None].astype(np.float32))[0]
-        cells = peak_coordinates(peaks_of(heatmaps), Decode(known["decode"]))
+        peaks = _peaks_module()
+        cells = peaks.peak_coordinates(peaks.peaks_of(heatmaps), Decode(known["decode"]))
         return np.stack(
             [
                 camera_from_heatmap(

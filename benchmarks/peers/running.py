@@ -72,8 +72,12 @@ class Running:
         """
         end_s = time.monotonic() + _START_LIMIT_S
         while time.monotonic() < end_s and self.process.poll() is None:
-            if self.status(self.peer.ready_path) == 200 and self.ask(raw)[0] == 200:
-                return
+            if self.ready() == 200:
+                status, content, _ = self.ask(raw)
+                if status == 200:
+                    return
+                if status == 500:
+                    raise NotReadyError(f"{self.peer.name}: {content[-500:]!r}")
             time.sleep(0.1)
         raise NotReadyError(f"{self.peer.name}: {self.log.read_text('utf-8')[-3000:]}")
 
@@ -194,14 +198,11 @@ def _free_port() -> int:
 
 def environment_facts() -> dict[str, Any]:
     """Return what the figures depend on beside the servers."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-         if line.startswith("model name")),
-        "unknown",
-    )  # fmt: skip
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     wrk = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
     return {
-        "cpu": model,
+        "cpu": models[0] if models else "unknown",
         "cores": len(os.sched_getaffinity(0)),
         "kernel": os.uname().release,
         "python": ".".join(map(str, sys.version_info[:3])),

@@ -225,6 +225,7 @@ class StreamRobot(User):
         except grpc.RpcError as failure:
             error = f"{failure.code().name} {failure.details()}"
             tell(self.environment, "stream", "rpc_stream", time.perf_counter(), error)
+            gevent.sleep(PERIOD_S)
         finally:
             call.cancel()
             skipped = [due for sequence, due in due_s.items() if sequence < answered]

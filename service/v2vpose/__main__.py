@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from v2vpose import __version__
-from v2vpose.cli import ablate, data, evaluate, synth, train
+from v2vpose.cli import ablate, data, evaluate, export, synth, train
 from v2vpose.cli.refusals import fail, refusals
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(train.app)
 app.add_typer(evaluate.app)
+app.add_typer(export.app)
 app.add_typer(data.app)
 app.add_typer(ablate.app, name="ablate")
 app.add_typer(synth.app)

@@ -7,7 +7,7 @@ The estimator and the workers both call it, so a served answer cannot drift from
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -84,6 +84,7 @@ class Member:
         """Estimate the keypoints of every crop; each answer is as if it were alone."""
         if not crops:
             return MemberBatch(answers=())
+        crops = [_contiguous(crop) for crop in crops]
         stage_s = dict.fromkeys(STAGES, 0.0)
         with _timed(stage_s, "refine"):
             centers_mm = self._refine(crops)  # (B, 3)
@@ -150,6 +151,13 @@ def reach_mm(*, side_mm: float, refiner_side_mm: float, refiner_passes: int) -> 
     moves = refiner_passes * refiner_side_mm / 2
     last_view = max(side_mm, refiner_side_mm) / 2
     return moves + last_view
+
+
+def _contiguous(crop: TargetCrop) -> TargetCrop:
+    """Return the crop with its depth in one piece; kernels are compiled for that alone."""
+    if crop.depth_mm.flags.c_contiguous:
+        return crop
+    return replace(crop, depth_mm=np.ascontiguousarray(crop.depth_mm))
 
 
 @contextmanager

@@ -202,7 +202,7 @@ class TargetCrop:
     """All that crosses to a member: the depth around one target, and where to look in it.
 
     Attributes:
-        depth_mm: (h, w) float32 window of the depth map; 0 = no reading.
+        depth_mm: (h, w) float32 window of the depth map, a copy or a view; 0 = no reading.
         intrinsics: the camera, its principal point shifted into the window.
         reference_point_mm: (3,) the first reference point.
         side_mm: edge of the cubic box to voxelize.

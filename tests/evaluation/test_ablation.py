@@ -1,6 +1,10 @@
 import json
 
-from v2vpose.evaluation.ablation import PAPER, write_table1
+import numpy as np
+
+from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
+from v2vpose.evaluation.ablation import PAPER, write_table1, write_table2
+from v2vpose.evaluation.comparison import Labels, Method, compare
 
 
 def test_the_table_has_the_four_rows_beside_the_papers(tmp_path):
@@ -19,3 +23,25 @@ def test_the_table_has_the_four_rows_beside_the_papers(tmp_path):
     ]  # fmt: skip
     assert json.loads((tmp_path / "table1.json").read_text())["rows"] == rows
     assert (tmp_path / "table1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_2_has_the_papers_rows_and_one_more(tmp_path):
+    truth = np.full((4, 21, 3), 500.0)
+    labels = Labels("generated hands", HAND_KEYPOINTS, truth, np.zeros(4, bool))
+    off_mm = {"plain": 9.0, "epoch 9": 8.0, "ensemble": 7.0, "below": 6.5}
+    methods = [Method(name, "own", truth + np.array([mm, 0, 0])) for name, mm in off_mm.items()]
+    facts = {"single_epochs_mm": {"argmax": {8: 8.1, 9: 8.0}}}
+    write_table2(tmp_path, compare(labels, methods, facts), {"frames": 4, "seed": 2})
+    lines = (tmp_path / "table2.md").read_text().splitlines()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if "own" in line
+    ]
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        ("without refinement (plain)", "9.00 mm", "11.14 mm"),
+        ("refined (epoch 9)", "8.00 mm", "9.22 mm"),
+        ("refined, ensemble (ensemble)", "7.00 mm", "8.42 mm"),
+        ("refined, ensemble, sub-voxel (below)", "6.50 mm", ""),
+    ]
+    assert "| single epochs mm, argmax, 9 | 8.0 |" in lines
+    assert (tmp_path / "table2.html").read_text().startswith("<!doctype html>")
+    assert len(json.loads((tmp_path / "table2.json").read_text())["methods"]) == 4

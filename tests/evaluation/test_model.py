@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from tests.frames import sphere_frame
 from tests.stores import write_tiny_store
 from v2vpose.datasets.disk import open_dataset
 from v2vpose.datasets.synthetic import SyntheticHands
+from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.model import Centres, evaluate_model
@@ -35,7 +38,7 @@ def nyu(tmp_path):
 
 @pytest.fixture
 def version(tmp_path):
-    return write_tiny_store(tmp_path / "store", model="nyu", num_keypoints=14)
+    return write_tiny_store(tmp_path / "store", model="nyu", names=NYU.keypoints)
 
 
 def mean_mm(poses, frames):
@@ -44,7 +47,7 @@ def mean_mm(poses, frames):
 
 
 def test_the_rows_of_table_2_are_what_the_estimator_says(version, nyu):
-    result = evaluate_model(version, nyu, dataset="nyu", backend="torch")
+    result = evaluate_model(version, nyu, dataset="nyu", keypoints=NYU.keypoints, backend="torch")
     estimator = Estimator.load(version, backend="torch")
     frames = list(nyu)
     rows = {m.name.removeprefix("nyu 1, "): m for m in result.methods}
@@ -64,8 +67,8 @@ def test_the_rows_of_table_2_are_what_the_estimator_says(version, nyu):
 
 def test_official_centres_are_taken_as_they_are(version, nyu):
     result = evaluate_model(
-        version, nyu, dataset="nyu", centres=Centres.OFFICIAL, official=nyu.centre_source,
-        backend="torch",
+        version, nyu, dataset="nyu", keypoints=NYU.keypoints, centres=Centres.OFFICIAL,
+        official=nyu.centre_source, backend="torch",
     )  # fmt: skip
     assert [m.name for m in result.methods] == [
         "nyu 1, epoch 3", "nyu 1, ensemble of 3", "nyu 1, ensemble of 3, sub-voxel",
@@ -81,22 +84,38 @@ def test_official_centres_are_taken_as_they_are(version, nyu):
 
 
 def test_centres_of_the_labels_are_the_middle_of_their_box(version, nyu):
-    result = evaluate_model(version, nyu, dataset="nyu", centres=Centres.LABELS, backend="torch")
+    result = evaluate_model(
+        version,
+        nyu,
+        dataset="nyu",
+        keypoints=NYU.keypoints,
+        centres=Centres.LABELS,
+        backend="torch",
+    )
     assert result.facts["reference_point_off_mm"]["first"]["mean"] == 0
     assert "a bound, no result" in result.methods[0].centre_source
 
 
 def test_a_model_of_other_keypoints_is_refused(version):
     frames = (SyntheticHands(split="held_out", seed=1).frame(i) for i in range(1))
-    with pytest.raises(InvalidFieldError, match=r"nyu has 14 keypoints, .* frames have 21"):
-        evaluate_model(version, frames, dataset="hand", backend="torch")
+    with pytest.raises(
+        InvalidFieldError, match=r"nyu has other keypoints than hand: at place 0 expected wrist"
+    ):
+        evaluate_model(version, frames, dataset="hand", keypoints=HAND_KEYPOINTS, backend="torch")
 
 
 def test_generated_frames_have_no_official_centres(tmp_path):
-    version = write_tiny_store(tmp_path, num_keypoints=21)
+    version = write_tiny_store(tmp_path, names=HAND_KEYPOINTS)
     frames = (SyntheticHands(split="held_out", seed=1).frame(i) for i in range(1))
     with pytest.raises(InvalidFieldError, match="expected an official centre"):
-        evaluate_model(version, frames, dataset="hand", centres=Centres.OFFICIAL, backend="torch")
+        evaluate_model(
+            version,
+            frames,
+            dataset="hand",
+            keypoints=HAND_KEYPOINTS,
+            centres=Centres.OFFICIAL,
+            backend="torch",
+        )
 
 
 def test_the_unrefined_row_looks_where_the_refined_one_began(version, nyu):
@@ -110,3 +129,12 @@ def test_the_unrefined_row_looks_where_the_refined_one_began(version, nyu):
     x, y, z = (float(c) for c in first)
     pose = plain.estimate(seen, Options(hint=Hint(reference_point_mm=(x, y, z))))
     np.testing.assert_array_equal(pose.refined_point_mm, first)
+
+
+def test_frames_without_labels_are_refused(version, nyu):
+    frame = nyu.frame(0)
+    unlabelled = replace(frame, keypoints_mm=np.full((14, 3), np.nan))
+    with pytest.raises(InvalidFieldError, match="this split has none"):
+        evaluate_model(
+            version, [unlabelled], dataset="nyu", keypoints=NYU.keypoints, backend="torch"
+        )

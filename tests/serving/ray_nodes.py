@@ -32,16 +32,19 @@ class Nodes:
 
 
 @contextmanager
-def nodes(*, head_cpus: int) -> Iterator[Nodes]:
-    """Start a cluster of one node, and end it afterwards."""
+def nodes(*, head_cpus: int, path: tuple[Path, ...] = ()) -> Iterator[Nodes]:
+    """Start a cluster of one node, and end it afterwards.
+
+    What the nodes import is this package, the fakes of the tests, and what lies in `path`.
+    """
     import ray
     from ray.cluster_utils import Cluster
 
-    # What the nodes import: this package, and the fakes of the tests.
-    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "service"), str(ROOT)))
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT / "service", ROOT, *path)))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster = Cluster(
         initialize_head=True,
+        shutdown_at_exit=False,  # its signal handlers keep a thread from adding nodes
         head_node_args={
             "num_cpus": head_cpus,
             "object_store_memory": STORE_BYTES,

@@ -34,7 +34,9 @@ async def test_an_actor_says_that_it_is_ready_and_where_it_is():
 
 async def test_an_actor_answers_the_rows_it_is_asked_about():
     packed = packed_crops([crop(10.0), crop(20.0), crop(30.0, FAIL)], Decode.ARGMAX)
-    answer = await actor_of().answer(packed, (1, 2), 7)
+    actor = actor_of()
+    await actor.join("a")
+    answer = await actor.answer(packed, (1, 2), 7)
     assert (answer.number, answer.epoch, answer.rows) == (7, 2, (1,))
     assert answer.answers()[1].keypoints_mm[0, 0] == 22
     assert answer.error is not None
@@ -54,6 +56,18 @@ async def test_whatever_else_goes_wrong_at_the_start_is_told_too():
     assert isinstance(told, Broken)
     assert not told.is_model
     assert "no device for 2 with 1" in told.text
+
+
+async def test_an_actor_loads_its_member_once_for_all_who_join():
+    loaded = []
+
+    def load(epoch: int, *, threads: int) -> Member:
+        loaded.append(epoch)
+        return load_fake(epoch, threads=threads)
+
+    actor = actor_of(load)
+    await asyncio.gather(actor.join("a"), actor.join("b"))
+    assert loaded == [2]
 
 
 async def test_an_actor_knows_who_holds_it():

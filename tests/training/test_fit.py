@@ -37,8 +37,8 @@ def run_fit(
         assert watched.keypoints_mm.shape == (8, 3, 3)
         epochs.append(epoch)
 
-    trainees = fit(
-        frames, held(recipe), recipe, run, machine=Machine(loaders=0),
+    trainees, _ = fit(
+        frames, held(recipe), recipe, run, machine=Machine(bf16=False, loaders=0),
         warm=lambda _: None, on_epoch=keep,
     )  # fmt: skip
     with (run / LOG_FILE).open() as file:

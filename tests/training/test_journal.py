@@ -1,4 +1,3 @@
-import csv
 import sys
 
 import cv2
@@ -44,7 +43,7 @@ def test_a_resumed_run_takes_back_what_it_will_write_again(tmp_path):
         journal.write(ROWS[:count])
     journal.close()
     resumed = Journal(tmp_path, ROWS[:1])  # the state was saved before the other rows
-    assert len(list(csv.DictReader((tmp_path / LOG_FILE).open()))) == 1
+    assert len((tmp_path / LOG_FILE).read_text().splitlines()) == 2
     resumed.write(ROWS[:2])
     resumed.close()
     assert board_of(tmp_path)["v2v_loss"] == [(2, 4.5), (4, 2.25)]

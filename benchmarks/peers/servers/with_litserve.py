@@ -13,6 +13,7 @@ class Estimate(litserve.LitAPI):
     """The model's process."""
 
     def setup(self, device):
+        del device  # cpu
         self.job = Job(TOLD)
 
     def decode_request(self, request):

@@ -82,7 +82,7 @@ def _pose_answer(
     request_id: str,
     include: Collection[Include],
 ) -> dict[str, Any]:
-    refined = rounded(pose.refined_point_mm, MM_DECIMALS)
+    refined = _point_mm(pose.refined_point_mm)
     answer: dict[str, Any] = {
         "request_id": request_id,
         "model": estimate.model,
@@ -91,7 +91,7 @@ def _pose_answer(
         "skeleton": f"/v1/models/{estimate.model}",
         "handedness": None,
         "reference_point_mm": {
-            "first": rounded(pose.reference_point.xyz_mm, MM_DECIMALS),
+            "first": _point_mm(pose.reference_point.xyz_mm),
             "refined": refined,
             "found_by": pose.reference_point.found_by.value,
             "score": round(float(pose.reference_point.score), SCORE_DECIMALS),
@@ -202,6 +202,10 @@ def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
             manifest.names, rows, pose.in_view.tolist(), strict=True
         )
     ]
+
+
+def _point_mm(xyz_mm: FloatArray) -> list[float]:
+    return [round(coordinate, MM_DECIMALS) for coordinate in xyz_mm.tolist()]
 
 
 def rounded(values: FloatArray, decimals: int) -> list[Any]:

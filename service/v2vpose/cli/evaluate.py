@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 from rich.console import Console
@@ -34,6 +34,14 @@ class View(StrEnum):
 
     SIDE = "side"
     TOP = "top"
+
+
+class _Given(NamedTuple):
+    """Frames to measure on, the names of their labels, and where their official centres are."""
+
+    frames: "Iterator[LabelledFrame]"
+    keypoints: tuple[str, ...]
+    centre_source: str
 
 
 @app.command()
@@ -102,15 +110,14 @@ def evaluate(
             opened = ModelStore(Settings.read(model_store=store).store_path()).open(
                 model or _GENERATED, model_version
             )
-            given, official = _frames(
-                dataset, root, fold, view, centre_dir, count=frames, seed=seed
-            )
+            given = _frames(dataset, root, fold, view, centre_dir, count=frames, seed=seed)
             result = evaluate_model(
                 opened,
-                given,
+                given.frames,
                 dataset=dataset,
+                keypoints=given.keypoints,
                 centres=Centres(centres.value),
-                official=official,
+                official=given.centre_source,
                 hand_is_told=tell_hand or dataset != _GENERATED,
             )
     if report is not None:
@@ -145,16 +152,17 @@ def _frames(
     *,
     count: int | None,
     seed: int,
-) -> tuple["Iterator[LabelledFrame]", str]:
-    """Return the test frames behind a progress bar, and the source of their official centres."""
+) -> _Given:
+    """Return the test frames behind a progress bar."""
     from rich.progress import track
 
     if dataset == _GENERATED:
         from v2vpose.datasets.synthetic import SyntheticHands
+        from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
 
         hands = SyntheticHands(split="held_out", seed=seed)
         chosen = track(range(count or 1000), "estimating", console=_err)
-        return (hands.frame(i) for i in chosen), "none"
+        return _Given((hands.frame(i) for i in chosen), HAND_KEYPOINTS, "none")
     from v2vpose.datasets.disk import open_dataset
 
     if root is None:
@@ -164,7 +172,8 @@ def _frames(
         fail(f"expected test frames of {dataset} in {root}, found none")
     total = min(count or len(listed), len(listed))
     chosen = track([i * len(listed) // total for i in range(total)], "estimating", console=_err)
-    return (listed.frame(i) for i in chosen), listed.centre_source
+    frames = (listed.frame(i) for i in chosen)
+    return _Given(frames, listed.known.keypoints, listed.centre_source)
 
 
 def _write_page(path: Path, result: "Comparison") -> None:

@@ -11,6 +11,9 @@ from rich.console import Console
 from v2vpose.cli.refusals import refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from v2vpose.training.journal import Row
     from v2vpose.training.machine import Machine
 
 app = typer.Typer()
@@ -126,7 +129,7 @@ def train(
             if machine.is_first:
                 _err.print(f"{data.frames.origin}; left out: {data.skipped or 'none'}")
                 _err.print(f"watched: {data.watched}")
-            run_training(
+            rows = run_training(
                 data,
                 out,
                 run or Path("runs") / f"{out.parent.name}-{out.name}",
@@ -134,6 +137,18 @@ def train(
                 start=start,
                 command=" ".join(["v2vpose", *sys.argv[1:]]),
             )
+            if machine.is_first:
+                _err.print(_summary(rows))
+
+
+def _summary(rows: "Sequence[Row]") -> str:
+    seconds = sum(row["seconds"] for row in rows)
+    waited = sum(row["seconds"] * row["waited_share"] for row in rows) / seconds
+    first, last = rows[0], rows[-1]
+    return (
+        f"{int(last['step'])} steps in {seconds / 3600:.2f} h, {100 * waited:.1f} % of it waiting "
+        f"for the loader; watched error {first['subvoxel_mm']:.1f} -> {last['subvoxel_mm']:.1f} mm"
+    )
 
 
 def _machine(device: Device, precision: Precision, loaders: int) -> "Machine":

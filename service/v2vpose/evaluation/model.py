@@ -4,8 +4,9 @@ Without refinement, refined, the ensemble of epoch checkpoints; and the ensemble
 voxel. The first three are decoded by argmax, as in the paper.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def evaluate_model(
     frames: Iterable[LabelledFrame],
     *,
     dataset: str,
+    keypoints: Sequence[str],
     centres: Centres = Centres.OWN,
     official: str = "",
     hand_is_told: bool = True,
@@ -42,8 +44,9 @@ def evaluate_model(
 
     Args:
         version: the model.
-        frames: labelled with the model's keypoints.
+        frames: labelled.
         dataset: their name, for the report.
+        keypoints: names of the labels, in order; the model must have the same.
         centres: own: found as in service; official: the set's refined centres, taken as they are;
             labels: the middle of the true keypoints' box, taken as it is (a bound, no result).
         official: the files that official centres come from.
@@ -51,15 +54,16 @@ def evaluate_model(
         backend: None = the fastest here.
 
     Raises:
-        InvalidFieldError: the frames have other keypoints than the model, or no centre.
+        InvalidFieldError: the model has other keypoints, or a frame no labels or no centre.
         NothingToEstimateError: not one frame was answered.
     """
     manifest = version.manifest
+    _check_names(manifest, dataset, keypoints)
     plain = _unrefined(version)
     refines = centres is Centres.OWN and manifest.refiner.passes > 0
     measured = measure(
         Estimator.load(version if refines else plain, backend=backend),
-        (_checked(frame, manifest) for frame in frames),
+        (_labelled(frame) for frame in frames),
         lambda frame: _told(frame, centres, hand_is_told=hand_is_told),
         unrefined=_last(plain, backend) if refines else None,
     )
@@ -140,12 +144,17 @@ def _told(frame: LabelledFrame, centres: Centres, *, hand_is_told: bool) -> Opti
     return Options(hint=Hint(reference_point_mm=(x, y, z)), handedness=hand)
 
 
-def _checked(frame: LabelledFrame, manifest: Manifest) -> LabelledFrame:
-    found, expected = frame.keypoints_mm.shape, (len(manifest.keypoints), 3)
-    if found != expected:
-        raise InvalidFieldError(
-            f"{manifest.model} has {expected[0]} keypoints, the data set's frames have {found[0]}"
-        )
+def _check_names(manifest: Manifest, dataset: str, keypoints: Sequence[str]) -> None:
+    """Refuse other keypoints, or the same ones in another order: distances would mean nothing."""
+    for place, (ours, theirs) in enumerate(zip_longest(manifest.names, keypoints)):
+        if ours != theirs:
+            raise InvalidFieldError(
+                f"{manifest.model} has other keypoints than {dataset}: at place {place} expected "
+                f"{theirs}, found {ours}"
+            )
+
+
+def _labelled(frame: LabelledFrame) -> LabelledFrame:
     if not np.isfinite(frame.keypoints_mm).all():
         raise InvalidFieldError("expected labels, found a frame without: this split has none")
     return frame

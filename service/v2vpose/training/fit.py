@@ -5,8 +5,9 @@ loss is the one that it would have been. All chance comes from the place in the 
 augmentation in `stream`, dropout from the seed that is set before each block.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from v2vpose.errors import InvalidModelError
 from v2vpose.training.journal import Journal, Row
 from v2vpose.training.machine import Machine
 from v2vpose.training.recipe import Recipe
@@ -56,8 +58,8 @@ def fit(
     machine: Machine,
     warm: Callable[[Trainees], None],
     on_epoch: Callable[[int, Trainees, Watched], None],
-) -> Trainees:
-    """Train the nets; continue where `run` stopped.
+) -> tuple[Trainees, Sequence[Row]]:
+    """Train the nets, continuing where `run` stopped; return them and the rows of the log.
 
     Args:
         frames: the training set.
@@ -98,7 +100,7 @@ def fit(
                 saved_s = time.monotonic()
                 if is_row:
                     journal.write(progress.rows)
-    return trainees
+    return trainees, progress.rows
 
 
 def _learn_block(
@@ -117,6 +119,11 @@ def _learn_block(
     torch.manual_seed(int(place.generate_state(1)[0]))
     for name, trainee in trainees.named().items():
         loss = trainee.learn(block, progress.blocks / total)
+        if not math.isfinite(loss):
+            raise InvalidModelError(
+                f"block {progress.blocks + 1}: expected a finite loss of {name}, found {loss}; the "
+                "last saved state is from before"
+            )
         progress.sums[name] = progress.sums.get(name, 0.0) + loss
     progress.blocks += 1
     progress.counted += 1

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from v2vpose.errors import InvalidFieldError
 
 CPU: Final = torch.device("cpu")
+LEAST_BF16_SIDE: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,21 @@ class Machine:
     loaders: int = 1
     rank: int = 0
     ranks: int = 1
+
+    def check_side(self, input_side: int) -> None:
+        """Refuse grids on which PyTorch's weight gradients in bfloat16 are noise.
+
+        oneDNN's Conv3d reads memory it has not written if its input has 2 cells a side, an eighth
+        of the grid's (PyTorch 2.13 on CPUs); with 3 and more it does not.
+
+        Raises:
+            InvalidFieldError: bfloat16 on a CPU, and the grid is too small.
+        """
+        if self.bf16 and self.device.type == "cpu" and input_side < LEAST_BF16_SIDE:
+            raise InvalidFieldError(
+                f"input side must be at least {LEAST_BF16_SIDE} in bf16 on a CPU, got "
+                f"{input_side}; take --precision float32"
+            )
 
     @property
     def is_first(self) -> bool:

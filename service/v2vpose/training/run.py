@@ -1,12 +1,13 @@
 """One training run: a set, a recipe, a place for checkpoints and a place for the journal."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from v2vpose.training.data import TrainingSet
 from v2vpose.training.fit import fit
-from v2vpose.training.journal import CURVE_FILE, LOG_FILE
+from v2vpose.training.journal import CURVE_FILE, LOG_FILE, Row
 from v2vpose.training.machine import Machine
 from v2vpose.training.overlays import draw_overlays
 from v2vpose.training.publish import check_place, warm_start, write_version
@@ -22,8 +23,8 @@ def train(
     machine: Machine,
     start: Path | None,
     command: str,
-) -> None:
-    """Train on a set; go on if `run` has begun.
+) -> Sequence[Row]:
+    """Train on a set, going on if `run` has begun; return the rows of its log.
 
     Args:
         data: the set and the recipe.
@@ -39,6 +40,7 @@ def train(
     check_place(out, run)
     machine.share(data.recipe.batch)
     machine.share(data.recipe.refiner_batch)
+    machine.check_side(data.recipe.input_side)
     record: dict[str, Any] = {
         "command": command,
         "data": data.frames.origin,
@@ -60,7 +62,10 @@ def train(
         path = run / "overlays" / f"epoch-{epoch:02d}.png"
         draw_overlays(data.held, watched.keypoints_mm, data.skeleton, path, title)
 
-    fit(data.frames, data.held, data.recipe, run, machine=machine, warm=warm, on_epoch=keep)
+    _, rows = fit(
+        data.frames, data.held, data.recipe, run, machine=machine, warm=warm, on_epoch=keep
+    )
     if machine.is_first:
         for name in (LOG_FILE, CURVE_FILE):
             shutil.copyfile(run / name, out / name)
+    return rows

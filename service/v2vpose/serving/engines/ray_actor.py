@@ -70,24 +70,32 @@ class Hello:
 class MemberActor:
     """One member at work; Ray runs its coroutines on one loop, and nets run on one thread.
 
+    The member is loaded when the first front end joins, not in the constructor: a crash then fails
+    that call, where Ray would repeat the constructor for ever.
+
     Args:
         recipe: what it holds.
         end: ends this actor for good.
     """
 
     def __init__(self, recipe: ActorRecipe, end: Callable[[], None]) -> None:
-        self._epoch = recipe.epoch
+        self._recipe = recipe
         self._fronts: dict[str, float] = {}  # when each front end was last heard of
         self._heard_s = time.monotonic()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="member")
         self._member: Member | None = None
-        self._told = self._start(recipe)
+        self._starting: asyncio.Future[Ready | Broken] | None = None
         threading.Thread(target=self._end_alone, args=(recipe.orphan_s, end), daemon=True).start()
 
     async def join(self, front: str) -> Hello:
         """Take a front end in, and tell it how the start went."""
         self._hear(front)
-        return Hello(self._told, os.getpid(), this_machine(), platform.node())
+        if self._starting is None:
+            loop = asyncio.get_running_loop()
+            self._starting = loop.run_in_executor(self._thread, self._start)
+        told = await asyncio.shield(self._starting)  # for all who join
+        self._hear(front)
+        return Hello(told, os.getpid(), this_machine(), platform.node())
 
     async def watch(self, front: str, wait_s: float) -> int:
         """Return how many front ends there are, after a while; a call that is always out.
@@ -118,12 +126,13 @@ class MemberActor:
 
     def _answer(self, packed: bytes, rows: Sequence[int], number: int) -> Answer:
         if self._member is None:
-            raise RuntimeError("an actor that could not start is not asked")
+            raise RuntimeError("an actor that has not started is not asked")
         crops, decode = unpacked_crops(packed)
         asked = {row: crops[row] for row in rows}
-        return answer(self._member, asked, decode, number=number, epoch=self._epoch)
+        return answer(self._member, asked, decode, number=number, epoch=self._recipe.epoch)
 
-    def _start(self, recipe: ActorRecipe) -> Ready | Broken:
+    def _start(self) -> Ready | Broken:
+        recipe = self._recipe
         try:
             member = recipe.load(recipe.epoch, threads=recipe.threads)
             slowest_s = warmed(

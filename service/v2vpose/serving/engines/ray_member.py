@@ -173,16 +173,16 @@ class RayMember:
             if self._actor is not None and self.state is not MemberState.DOWN:
                 await self._watched(self._actor)
                 self._give_up()
+                _LOG.warning("%s is lost; Ray starts it again", self.name)
                 self.restarts += 1
                 self._change(MemberState.DOWN)
             wait_s = self._back_off.next_s(wait_s, time.monotonic() - begin_s)
-            _LOG.warning("%s is down; joined again in %g s at the earliest", self.name, wait_s)
             await asyncio.sleep(wait_s)
             try:
                 self._actor = await asyncio.to_thread(self._hold)
                 await self._join(self._actor)
             except (PoseError, ActorError) as error:
-                _LOG.warning("%s: %s", self._name, error)
+                _LOG.debug("not yet: %s", error)
 
     async def _watched(self, actor: ActorHandle) -> None:
         """Return when the actor is lost: it ended, it hung, or the way to it is gone."""
@@ -190,12 +190,12 @@ class RayMember:
         try:
             while True:
                 watch = _future(actor.watch(self._front, _WATCH_S))
+                watch.add_done_callback(_forget)  # nobody may be there any more at its end
                 limit_s = _WATCH_S + self._watchdog.hung_s
                 await asyncio.wait(
                     {watch, lost}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if lost.done():
-                    watch.add_done_callback(_forget)
                     return
                 if not watch.done():
                     self._be_hung()
