@@ -58,11 +58,15 @@ def test_openvino_in_f32_gives_the_references_heatmaps(version):
     theirs = OpenVINOBackend(v2v, refiner, input_side=16, precision="f32")
     ours = TorchBackend(v2v, refiner)
     occupancy = (np.random.default_rng(1).random((3, 16, 16, 16)) < 0.1).astype(np.uint8)
-    a, b = ours.peaks(occupancy), theirs.peaks(occupancy)
+    a, b = (net.peaks(occupancy, with_slices=True) for net in (ours, theirs))
     np.testing.assert_allclose(a.height, b.height, rtol=1e-4)
     same = (a.zyx_cell == b.zyx_cell).all(axis=-1)  # random heatmaps have ties
     assert same.mean() > 0.9
     np.testing.assert_allclose(a.patch[same], b.patch[same], rtol=1e-3, atol=1e-4)
+    assert a.slices is not None
+    assert b.slices is not None
+    levels = a.slices[same].astype(int) - b.slices[same]  # (N, 3, S, S)
+    assert np.abs(levels).max() <= 1
     views = np.random.default_rng(2).uniform(-1, 1, (3, 128, 128)).astype(np.float32)
     np.testing.assert_allclose(ours.offsets(views), theirs.offsets(views), atol=1e-5)
 
