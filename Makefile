@@ -53,9 +53,9 @@ train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store
 	@$(PYTHON) tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: bench
-bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/
-	@for script in $$(find benchmarks -maxdepth 1 -name '*.py' | sort); do \
-		echo "== $$script"; $(PYTHON) "$$script"; \
+bench: $(STAMP) ## Measure voxelization, the loader, serving overhead, and the port's way beside ours
+	@for name in voxelize loader serving_overhead port_pipeline; do \
+		echo "== $$name"; $(PYTHON) "benchmarks/$$name.py"; \
 	done
 
 .PHONY: lock
