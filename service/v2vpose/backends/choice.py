@@ -21,7 +21,8 @@ from v2vpose.nets import Refiner, build_v2v
 BackendName: TypeAlias = Literal["openvino-f32", "openvino-bf16", "torch", "cuda"]
 BackendWish: TypeAlias = BackendName | Literal["openvino"]
 _BF16_GAIN: Final = 1.1  # bf16 must be this much faster: float32 is the reference's precision
-_ROUNDS: Final = 3
+_LEAST_ROUNDS: Final = 3
+_LEAST_S: Final = 1.0  # the quicker the net, the more a neighbour disturbs one run
 _TRIAL: Final = "v2vpose.backends.trial"
 
 
@@ -55,7 +56,7 @@ def chosen_backend(
 
 @cache
 def faster_openvino(shape: NetShape, threads: int) -> BackendName:
-    """Run one grid in each precision a few times, in turns; return the faster one."""
+    """Run one grid in each precision for a second, in turns; return the faster one."""
     from v2vpose.backends.openvino_backend import OpenVINOBackend  # noqa: PLC0415  # an extra
 
     v2v = build_v2v(shape.num_keypoints, width=shape.width)
@@ -75,7 +76,11 @@ def faster_openvino(shape: NetShape, threads: int) -> BackendName:
 
     for backend in (f32, bf16):
         seconds(backend)  # the first run is not like the others
-    f32_s, bf16_s = np.min([(seconds(f32), seconds(bf16)) for _ in range(_ROUNDS)], axis=0)
+    begin_s = time.perf_counter()
+    turns: list[tuple[float, float]] = []
+    while len(turns) < _LEAST_ROUNDS or time.perf_counter() - begin_s < _LEAST_S:
+        turns.append((seconds(f32), seconds(bf16)))
+    f32_s, bf16_s = np.min(turns, axis=0)
     return "openvino-bf16" if f32_s > _BF16_GAIN * bf16_s else "openvino-f32"
 
 
