@@ -62,7 +62,7 @@ def depth(running: Live, index: int) -> dict[str, Any]:
 
 
 def check(running: Live, index: int, pose: dict[str, Any]) -> None:
-    found = [[k["xMm"], k["yMm"], k["zMm"]] for k in pose["keypoints"]]
+    found = [[k["x_mm"], k["y_mm"], k["z_mm"]] for k in pose["keypoints"]]
     running.answers.check(index, pose["version"], pose["ensemble"]["answered"], found)
 
 
@@ -87,8 +87,8 @@ def test_it_calls_unary(service: Live) -> None:
 def test_it_streams(service: Live) -> None:
     start = {
         "options": {"intrinsics": INTRINSICS},
-        "onBacklog": "ON_BACKLOG_EVERY",
-        "localiseEveryFrame": True,
+        "on_backlog": "ON_BACKLOG_EVERY",
+        "localise_every_frame": True,
     }
     frames = [{"frame": {"sequence": i, "depth": depth(service, i)}} for i in range(5)]
     text = grpcurl(service, f"{SERVICE}/EstimateStream", messages=[{"start": start}, *frames])
