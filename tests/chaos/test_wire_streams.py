@@ -35,7 +35,6 @@ async def one_stream(client: RpcClient, policy: pb.OnBacklog, frames: int, seed:
         assert not answer.HasField("error"), answer.error
         assert answer.sequence > last
         assert answer.capture_time_ns == 7 * answer.sequence
-        assert answer.dropped == answer.sequence - last - 1
         last = answer.sequence
         client.outcome(answer.sequence % 8, answer.pose)
         answered, dropped = answered + 1, dropped + answer.dropped
