@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import grpc
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.frames import sphere_frame
 from tests.stores import write_tiny_store
@@ -44,7 +45,7 @@ def scaled(number: int, least: int = 1) -> int:
     return max(least, round(number * SCALE))
 
 
-def _units(seed: int) -> np.ndarray:
+def _units(seed: int) -> NDArray[np.uint16]:
     x_mm, y_mm = np.random.default_rng(seed).uniform(-60, 60, 2)
     frame = sphere_frame((x_mm, y_mm, 500.0), wall_mm=900.0, hw=HW, intrinsics=CAMERA)
     return np.round(frame.depth_mm).astype(np.uint16)

@@ -31,7 +31,8 @@ async def asked(running: Live, requests: int) -> Counter[str]:
     outcomes: Counter[str] = Counter()
 
     async def client(number: int) -> None:
-        async with (RestClient, RpcClient)[number % 2](running) as wire:
+        chosen: RestClient | RpcClient = RpcClient(running) if number % 2 else RestClient(running)
+        async with chosen as wire:
             for turn in range(requests // CLIENTS):
                 outcomes[await wire.ask(turn % 8)] += 1
 
