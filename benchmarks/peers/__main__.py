@@ -18,8 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.peers import report
-from benchmarks.peers.catalogue import PEERS, Peer
-from benchmarks.peers.environments import version_of
+from benchmarks.peers.catalogue import PEERS, Peer, version_of
 from benchmarks.peers.export import Shared, exported
 from benchmarks.peers.generator import load, summary
 from benchmarks.peers.running import ROOT, NotReadyError, Running, environment_facts
@@ -145,7 +144,7 @@ def main() -> None:
             **environment_facts(),
             "commit": commit.stdout.strip(),
             "command": " ".join(["python -m benchmarks.peers", *sys.argv[1:]]),
-            "versions": {peer.name: version_of(peer.python(), peer.package) for peer in peers},
+            "versions": {peer.name: version_of(peer) for peer in peers},
         },
         "scenes": {},
     }

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -180,3 +181,10 @@ PEERS: Final = (
     _triton("Triton", is_ensemble=False),
     _triton("Triton ensemble", is_ensemble=True),
 )  # fmt: skip
+
+
+def version_of(peer: Peer) -> str:
+    """Return the package of a peer and its version in the peer's environment."""
+    code = f"import importlib.metadata as m; print(m.version({peer.package!r}))"
+    ran = subprocess.run([peer.python(), "-c", code], capture_output=True, text=True, check=True)
+    return f"{peer.package} {ran.stdout.strip()}"

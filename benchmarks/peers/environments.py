@@ -34,10 +34,3 @@ def python_of(name: str, requirements: Sequence[str]) -> Path:
         subprocess.run([*install, "-c", pins, *wanted], check=True)
         mark.write_text(stamp, "utf-8")
     return python
-
-
-def version_of(python: Path, package: str) -> str:
-    """Return the version of a package in an environment."""
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    ran = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    return ran.stdout.strip()

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.peers.__main__ import RESULTS
-from benchmarks.peers.catalogue import PEERS, Peer
-from benchmarks.peers.environments import version_of
+from benchmarks.peers.catalogue import PEERS, Peer, version_of
 from benchmarks.peers.export import Shared, exported
 from benchmarks.peers.generator import load
 from benchmarks.peers.running import NotReadyError, Running, environment_facts
@@ -152,7 +151,7 @@ def kill(server: Running, raw: bytes, limit_s: float) -> dict[str, str]:
     os.kill(victims[0], signal.SIGKILL)
     outcomes = asking.outcomes()
     next_one = _asked_once(server, raw)
-    whole = "never"
+    whole = f"not within {limit_s:.0f} s"
     while time.monotonic() - start_s < limit_s:
         if len(set(server.workers()) - {victims[0]}) >= len(victims) and server.ready() == 200:
             whole = f"{time.monotonic() - start_s:.1f} s"
@@ -235,7 +234,7 @@ def examine(peer: Peer, shared: Shared, *, quick: bool) -> dict[str, Any]:
 def page(results: dict[str, Any]) -> str:
     """Return the table."""
     facts = results["facts"]
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    versions = ", ".join(f"{name}: {version}" for name, version in facts["versions"].items())
     lines = [
         "# When things go wrong\n",
         f"A model that takes {SLOW_S} s, {WORKERS} workers, room for {CAPACITY} requests where "
@@ -275,7 +274,7 @@ def main() -> None:
     names = asked.only.split(",") if asked.only else [p.name for p in PEERS if not p.is_ensemble]
     peers = [peer for peer in PEERS if peer.name in names]
     shared = exported()
-    versions = {peer.name: version_of(peer.python(), peer.package) for peer in peers}
+    versions = {peer.name: version_of(peer) for peer in peers}
     results: dict[str, Any] = {"facts": {**environment_facts(), "versions": versions}}
     results["servers"] = {}
     for peer in peers:

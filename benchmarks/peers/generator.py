@@ -1,6 +1,7 @@
 """The one generator: wrk, one thread, keep-alive, pinned to the last core."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ file:close()
 _DONE: Final = """
 function done(summary, latency, requests)
   local e = summary.errors
+  if summary.requests == 0 then return end
   io.write(string.format(
     '\\n{"requests":%d,"seconds":%f,"p50_ms":%f,"p99_ms":%f,"refused":%d,"broken":%d}\\n',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
@@ -96,7 +98,10 @@ def _wrk(server: Running, raw: bytes, concurrency: int, seconds: int) -> dict[st
         ran = subprocess.run(
             ["taskset", "-c", core, "wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s",
              "--timeout", "60s", "-s", script, url],
-            check=True, capture_output=True, text=True, timeout=seconds + 120,
+            check=False, capture_output=True, text=True, timeout=seconds + 120,
         )  # fmt: skip
+    if not ran.stdout.rstrip().endswith("}"):  # nothing was answered in time
+        none = {"requests": 0, "refused": 0, "broken": concurrency, "seconds": seconds}
+        return {**none, "p50_ms": math.nan, "p99_ms": math.nan}
     seen: dict[str, Any] = json.loads(ran.stdout.strip().splitlines()[-1])
     return seen

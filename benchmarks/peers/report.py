@@ -28,7 +28,7 @@ writes a line a request. Memory counts shared pages once.
 def write(results: dict[str, Any], out: Path) -> None:
     """Write `README.md` and one plot a scene."""
     facts = results["facts"]
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    versions = ", ".join(f"{name}: {version}" for name, version in facts["versions"].items())
     lines = [
         _HEAD,
         f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, Python "
