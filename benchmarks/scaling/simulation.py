@@ -9,6 +9,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import TypeAlias
 
@@ -181,7 +182,7 @@ class Simulation:
         self._batches[batch.replica] += 1
         self._sizes.append(len(batch.requests))
         for worker in workers:
-            self._at(self._now_s + self._site.hop_s, lambda w=worker: self._work(batch, w))
+            self._at(self._now_s + self._site.hop_s, partial(self._work, batch, worker))
 
     def _work(self, batch: _Batch, worker: int) -> None:
         works_s = self._site.service(self._rng, len(batch.requests))

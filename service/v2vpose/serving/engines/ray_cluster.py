@@ -57,6 +57,7 @@ def connect(address: str) -> None:
         return
     # A call to a dead actor waits this long for the reason before it fails; the default is 1 s.
     os.environ.setdefault("RAY_timeout_ms_task_wait_for_death_info", _DEATH_NOTICE_MS)
+    logging.getLogger("ray").setLevel(logging.ERROR)  # signals are our business, not its
     try:
         ray.init(
             address=address,
