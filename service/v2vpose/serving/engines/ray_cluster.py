@@ -20,7 +20,12 @@ NAMESPACE: Final = "v2vpose"
 ActorError: Final[type[Exception]] = RayError
 """What a call raises when the actor, its node or the way there is gone."""
 
-_DEATH_NOTICE_MS: Final = "10"
+_ENVIRONMENT: Final = {
+    # A call to a dead actor waits this long for the reason before it fails; the default is 1 s.
+    "RAY_timeout_ms_task_wait_for_death_info": "10",
+    # Ray's own handler of SIGTERM aborts the process 3 s later, in the middle of a drain.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+}
 
 
 class Call(Protocol):
@@ -55,8 +60,8 @@ def connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
-    # A call to a dead actor waits this long for the reason before it fails; the default is 1 s.
-    os.environ.setdefault("RAY_timeout_ms_task_wait_for_death_info", _DEATH_NOTICE_MS)
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     logging.getLogger("ray").setLevel(logging.ERROR)  # signals are our business, not its
     try:
         ray.init(
