@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,9 +43,10 @@ def nodes(*, head_cpus: int, path: tuple[Path, ...] = ()) -> Iterator[Nodes]:
 
     os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT / "service", ROOT, *path)))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # whoever is told to end tidies up
     cluster = Cluster(
         initialize_head=True,
-        shutdown_at_exit=False,  # its signal handlers keep a thread from adding nodes
+        shutdown_at_exit=False,  # its signal handlers keep a thread from adding nodes; see below
         head_node_args={
             "num_cpus": head_cpus,
             "object_store_memory": STORE_BYTES,

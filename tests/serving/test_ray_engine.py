@@ -108,6 +108,30 @@ async def test_a_start_that_is_cancelled_leaves_nothing(ray_address, name):
     await until(lambda: not actors(name))
 
 
+DRAIN = """
+import asyncio, os, signal, sys
+from v2vpose.serving.engines.ray_cluster import connect
+
+async def main():
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    await asyncio.to_thread(connect, sys.argv[1])
+    os.kill(os.getpid(), signal.SIGTERM)
+    await told.wait()
+    await asyncio.sleep(4)
+
+asyncio.run(main())
+"""
+
+
+@slow
+def test_ray_does_not_cut_a_drain_short(ray_address):
+    done = subprocess.run(
+        [sys.executable, "-c", DRAIN, ray_address], capture_output=True, check=False, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 

@@ -7,28 +7,26 @@ import logging
 import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import ray
-from ray.exceptions import RayError
+for variable, value in {
+    # A call to a dead actor waits this long for the reason before it fails; the default is 1 s.
+    "RAY_timeout_ms_task_wait_for_death_info": "10",
+    # Ray's own handler of SIGTERM aborts the process 3 s later, in the middle of a drain.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+}.items():
+    os.environ.setdefault(variable, value)  # read when Ray is imported
 
-from v2vpose.errors import UnavailableError
-from v2vpose.serving.engines.messages import Answer
-from v2vpose.serving.engines.ray_actor import ActorRecipe, Hello, MemberActor
+import ray  # noqa: E402
+from ray.exceptions import RayError  # noqa: E402
+
+from v2vpose.errors import UnavailableError  # noqa: E402
+from v2vpose.serving.engines.messages import Answer  # noqa: E402
+from v2vpose.serving.engines.ray_actor import ActorRecipe, Hello, MemberActor  # noqa: E402
 
 NAMESPACE: Final = "v2vpose"
 ActorError: Final[type[Exception]] = RayError
 """What a call raises when the actor, its node or the way there is gone."""
-
-_DEATH_NOTICE_MS: Final = "10"
-
-
-class Call(Protocol):
-    """A call that is out."""
-
-    def future(self) -> Any:
-        """Return its `concurrent.futures.Future`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,7 @@ def connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
-    # A call to a dead actor waits this long for the reason before it fails; the default is 1 s.
-    os.environ.setdefault("RAY_timeout_ms_task_wait_for_death_info", _DEATH_NOTICE_MS)
+    logging.getLogger("ray").setLevel(logging.ERROR)  # signals are our business, not its
     try:
         ray.init(
             address=address,
