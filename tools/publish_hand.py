@@ -1,9 +1,9 @@
-"""Publish epoch checkpoints of a training run as a version of the store, with measured figures.
+"""Turn what `v2vpose train --dataset hand` wrote into a published version, with measured figures.
 
-    python tools/publish_hand.py --run runs/hand --out model_store/hand/1 --epochs 4 5 6 7 8
+    python tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
-Writes the checkpoints, the localising nets, `manifest.json` (recipe, figures), `log.csv` and
-`curve.png`. The figures are those of `v2vpose evaluate --model hand --frames 1000`.
+Keeps the chosen epoch checkpoints, fits the judge of handedness, and writes judge, decoding and
+figures into `manifest.json`; the figures are those of `v2vpose evaluate --frames 1000`.
 """
 
 import argparse

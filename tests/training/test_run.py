@@ -55,7 +55,7 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = CliRunner().invoke(app, arguments(root, work, "--loaders", 0))
     assert done.exit_code == 0, done.output
     assert "watched: 4 frames of the test split" in done.stderr
-    assert "6 steps in 0.00 h" in done.stderr
+    assert "6 steps in " in done.stderr
     assert "waiting for the loader" in done.stderr
     return work
 
