@@ -49,14 +49,26 @@ check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
 
 .PHONY: train-hand
 train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store (2 h on two cores)
-	@$(PYTHON) -m v2vpose train --run runs/hand
-	@$(PYTHON) tools/publish_hand.py --run runs/hand --out runs/store/hand/1 --epochs 5 6 7 8 9
+	@$(PYTHON) -m v2vpose train --dataset hand --recipe compact --run runs/hand --out runs/store/hand/1
+	@$(PYTHON) tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: bench
 bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/
 	@for script in $$(find benchmarks -maxdepth 1 -name '*.py' | sort); do \
 		echo "== $$script"; $(PYTHON) "$$script"; \
 	done
+
+.PHONY: lock
+lock: ## Write the locks of the image after pyproject.toml or constraints.txt changed (20 s)
+	@PYTHON=$(SYSTEM_PYTHON) deploy/image/lock.sh
+
+.PHONY: compose
+compose: $(STAMP) ## Build the image, bring docker-compose.yml up, test it; needs root on Debian (7 min)
+	@RESULTS=benchmarks/results/compose tools/compose_ci.sh
+
+.PHONY: loadtest
+loadtest: $(STAMP) ## The same, then 50, 80 and 200 % of what the service takes (15 min)
+	@tools/compose_ci.sh $(PYTHON) tools/three_loads.py
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build output

@@ -7,6 +7,7 @@ import torch
 
 from v2vpose.model_store import (
     Conventions,
+    HandednessJudge,
     Keypoint,
     Manifest,
     ModelStore,
@@ -35,6 +36,7 @@ def write_tiny_store(
     num_keypoints: int = NUM_KEYPOINTS,
     names: Sequence[str] = (),
     conventions: Conventions = Conventions(),  # noqa: B008  # frozen
+    judge: HandednessJudge | None = None,
 ) -> ModelVersion:
     """Write one version of random weights and open it; `names` of keypoints set their number."""
     names = names or [f"k{i}" for i in range(num_keypoints)]
@@ -71,6 +73,7 @@ def write_tiny_store(
             decode=Decode.ARGMAX,
             epochs=records,
             detector=detector,
+            judge=judge,
         ),
     )
     return ModelStore(root).open(model, version)

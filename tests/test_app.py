@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from v2vpose.api.decode import Limits
 from v2vpose.api.http_server import HttpServer
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationStub
-from v2vpose.api.rest import rest_app
+from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.app import Service, build, configure_logging, models_to_serve, without_echo
 from v2vpose.errors import InvalidFieldError, InvalidModelError
@@ -65,7 +66,7 @@ def service(engine: FakeEngine, **more: Any) -> Service:
     )
     return Service(
         engine=engine,
-        http=HttpServer(rest_app(wire), host="127.0.0.1", port=more.pop("http_port", 0)),
+        http=HttpServer(RestApp(wire), host="127.0.0.1", port=more.pop("http_port", 0)),
         rpc=RpcServer(wire, min_confidence=0.3, host="127.0.0.1", port=0),
         **{"drain_delay_s": 0.0, "drain_grace_s": 10.0, **more},
     )
@@ -258,3 +259,12 @@ def test_logs_are_json_lines_or_text(
     configure_logging("info", "text")
     root_logger.info("plain")
     assert capsys.readouterr().err.endswith("INFO    plain\n")
+
+
+def test_the_ray_engine_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_store(tmp_path, epochs=1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "v2vpose.serving.engines.ray_cluster", raising=False)
+    settings = Settings.read({}, model_store=tmp_path, engine="ray")
+    with pytest.raises(InvalidFieldError, match=r"pip install 'v2vpose\[ray\]'"):
+        build(settings)

@@ -71,10 +71,9 @@ async def test_a_cancelled_request_still_decrements(telemetry):
     assert value(telemetry, "v2vpose_requests_total", route="estimate", code="cancelled") == 1
 
 
-def test_stages_are_timed_here_or_elsewhere(telemetry):
-    with telemetry.stage("decode"):
-        pass
+def test_stages_are_counted_and_summed(telemetry):
     telemetry.stages({"decode": 0.5, "forward": 0.25})
+    telemetry.stages({"decode": 0.25})
     assert value(telemetry, "v2vpose_stage_seconds_count", stage="decode") == 2
     assert value(telemetry, "v2vpose_stage_seconds_sum", stage="forward") == 0.25
 
@@ -147,3 +146,11 @@ def test_a_trace_is_part_of_the_line():
     except ValueError:
         line = formatted("failed", exc_info=sys.exc_info())
     assert "ValueError: invalid literal" in str(line["trace"])
+
+
+def test_what_orjson_cannot_write_is_logged_all_the_same():
+    assert formatted("x", odd="\ud800", big=2**70) == {"odd": "\ud800", "big": 2**70} | {
+        key: value
+        for key, value in formatted("x", odd="\ud800", big=2**70).items()
+        if key not in {"odd", "big"}
+    }

@@ -7,6 +7,7 @@ within the grace, exit 0. A second signal means now.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import signal
@@ -25,18 +26,19 @@ from v2vpose.api.decode import Limits
 from v2vpose.api.http_server import HttpServer
 from v2vpose.api.offload import Offload
 from v2vpose.api.parts import WireParts
-from v2vpose.api.rest import rest_app
+from v2vpose.api.rest import RestApp
 from v2vpose.api.rpc_server import RpcServer
 from v2vpose.errors import InvalidFieldError
-from v2vpose.estimator import Localiser
 from v2vpose.model_store import ModelStore
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
+from v2vpose.serving.ports import Engine
 from v2vpose.serving.scheduler import BatchPolicy
 from v2vpose.settings import Settings
 from v2vpose.telemetry import JsonFormatter, Telemetry
 
 _ECHO_S: Final = 0.5
+_COLLECT_AFTER: Final = (20_000, 20, 50)
 _log: Final = logging.getLogger("v2vpose.app")
 
 
@@ -84,6 +86,7 @@ class Service:
         self._drain = asyncio.Event()
         self._now = asyncio.Event()
         self.listening = asyncio.Event()
+        self.ready = asyncio.Event()
         self.http_port = 0
         self.grpc_port = 0
 
@@ -112,6 +115,8 @@ class Service:
             await _first_of(self._engine.start(), self._drain.wait())
             if not self._drain.is_set():
                 await self._rpc.update_health()
+                _collect_seldom()
+                self.ready.set()
                 _log.info("ready")
             await self._drain.wait()
             await self._rpc.update_health()
@@ -135,14 +140,22 @@ class Service:
         await asyncio.gather(self._http.stop(grace_s=grace_s), self._rpc.stop(grace_s=grace_s))
 
 
-def build(settings: Settings) -> Service:
+EngineOf = Callable[..., Engine]
+"""Makes the engine of a model version: `engine(version, max_batch_size=...)`."""
+
+
+def build(settings: Settings, engine: EngineOf | None = None) -> Service:
     """Wire the service together; nothing runs yet.
+
+    Args:
+        settings: every setting.
+        engine: None = the one that the settings name.
 
     Raises:
         InvalidFieldError: there is no model store, or nothing in it.
     """
     telemetry = Telemetry(CollectorRegistry())
-    pipeline = _pipeline(settings, telemetry)
+    pipeline = _pipeline(settings, telemetry, engine)
     parts = WireParts(
         pipeline=pipeline,
         telemetry=telemetry,
@@ -155,7 +168,7 @@ def build(settings: Settings) -> Service:
     )
     return Service(
         engine=pipeline,
-        http=HttpServer(rest_app(parts), host=settings.host, port=settings.http_port),
+        http=HttpServer(RestApp(parts), host=settings.host, port=settings.http_port),
         rpc=RpcServer(
             parts,
             min_confidence=settings.tracking_min_confidence,
@@ -227,7 +240,18 @@ def configure_logging(level: str, log_format: str) -> None:
         else JsonFormatter()
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # never written
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def _collect_seldom() -> None:
+    """Look for garbage cycles seldom, and not among what was made until now.
+
+    A request makes hundreds of objects and no cycles; looking for some costs a sixth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 async def _first_of(*works: Awaitable[Any]) -> None:
@@ -247,19 +271,15 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
+def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None) -> Pipeline:
     store = ModelStore(settings.store_path())
-    backend = None if settings.backend == "auto" else settings.backend
     return Pipeline(
         store,
         models_to_serve(settings.models, store),
         engine=partial(
-            local_engine,
+            engine or _engine(settings),
             max_batch_size=settings.max_batch_size,
-            backend=backend,
-            replicas=settings.replicas,
         ),
-        localiser=partial(Localiser.load, backend=backend),
         policy=ServingPolicy(
             batch=BatchPolicy(
                 max_batch_size=settings.max_batch_size,
@@ -270,4 +290,29 @@ def _pipeline(settings: Settings, telemetry: Telemetry) -> Pipeline:
             locate_threads=settings.locate_threads,
         ),
         telemetry=telemetry,
+    )
+
+
+def _engine(settings: Settings) -> EngineOf:
+    """Return what makes engines, as the settings name it.
+
+    Raises:
+        InvalidFieldError: it needs what is not installed.
+    """
+    backend = settings.wished_backend()
+    if settings.engine == "local":
+        return partial(local_engine, backend=backend, replicas=settings.replicas)
+    try:
+        from v2vpose.serving.engines.ray_cluster import Share  # noqa: PLC0415  # an extra
+        from v2vpose.serving.engines.ray_engine import ray_engine  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidFieldError(
+            f"engine ray needs what is not installed ({error.name}): pip install 'v2vpose[ray]'"
+        ) from error
+    return partial(
+        ray_engine,
+        address=settings.ray_address,
+        share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
+        backend=backend,
+        replicas=settings.replicas,
     )

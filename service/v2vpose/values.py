@@ -21,6 +21,8 @@ DepthArray: TypeAlias = NDArray[np.float32]
 FARTHEST_MM: Final = 1e5
 """Nothing is estimated farther away than this along any axis."""
 
+_INFINITY_BITS: Final = 0x7F800000  # of a float32; what is larger is NaN, or has the sign bit
+
 MAX_INTRINSIC_PX: Final = 1e5
 """Larger focal lengths and principal points are mistakes."""
 
@@ -42,6 +44,13 @@ class Decode(StrEnum):
 
     ARGMAX = "argmax"
     SUBVOXEL = "subvoxel"
+
+
+class Aggregate(StrEnum):
+    """How the members' keypoints become one: the paper's mean, or the median of each coordinate."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
 
 
 class FoundBy(StrEnum):
@@ -102,6 +111,8 @@ class DepthFrame:
             raise InvalidDepthMapError(f"a depth map is (rows, cols), got shape {depth.shape}")
         if depth.dtype != np.float32:
             raise InvalidDepthMapError(f"depth_mm must be float32, got {depth.dtype}")
+        if depth.flags.c_contiguous and depth.view(np.uint32).max() < _INFINITY_BITS:
+            return  # as bit patterns: neither negative, nor infinite, nor NaN; one look each
         nearest, farthest = float(depth.min()), float(depth.max())
         if not (math.isfinite(nearest) and math.isfinite(farthest)):
             raise InvalidDepthMapError("depth holds NaN or infinity; write 0 where there is none")
@@ -191,7 +202,7 @@ class TargetCrop:
     """All that crosses to a member: the depth around one target, and where to look in it.
 
     Attributes:
-        depth_mm: (h, w) float32 window of the depth map; 0 = no reading.
+        depth_mm: (h, w) float32 window of the depth map, a copy or a view; 0 = no reading.
         intrinsics: the camera, its principal point shifted into the window.
         reference_point_mm: (3,) the first reference point.
         side_mm: edge of the cubic box to voxelize.
@@ -222,7 +233,7 @@ class MemberAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """One target's keypoints, the mean over the epoch checkpoints that answered.
+    """One target's keypoints, the mean (or median) over the epoch checkpoints that answered.
 
     Attributes:
         keypoints_mm: (K, 3) camera frame, millimetres.
@@ -235,8 +246,9 @@ class Pose:
         refined_point_mm: (3,) mean of the members' refined points.
         side_mm: edge of the cubic box.
         epochs: the epoch checkpoints asked.
-        answered: those that answered.
-        members: answer of each member that answered, by epoch, in camera millimetres.
+        answered: those whose answers made up the pose.
+        empty: those that saw an empty box, and so have nothing to say.
+        members: answer of each member in `answered`, by epoch, in camera millimetres.
     """
 
     keypoints_mm: FloatArray
@@ -250,6 +262,7 @@ class Pose:
     side_mm: float
     epochs: tuple[int, ...]
     answered: tuple[int, ...]
+    empty: tuple[int, ...] = ()
     members: dict[int, MemberAnswer] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from tests.api.fakes import FakePipeline
@@ -13,7 +12,7 @@ from v2vpose.api.access import Keys
 from v2vpose.api.decode import Limits
 from v2vpose.api.offload import Offload
 from v2vpose.api.parts import WireParts
-from v2vpose.api.rest import rest_app
+from v2vpose.api.rest import RestApp
 from v2vpose.telemetry import Telemetry
 
 
@@ -22,13 +21,13 @@ class Rest:
     """The application, what it is made of, and a client of it."""
 
     pipeline: FakePipeline
-    app: FastAPI
+    app: RestApp
     client: httpx.AsyncClient
     made: list[httpx.AsyncClient] = field(default_factory=list)
 
     def with_keys(self, api_key: str | None, admin_key: str | None) -> httpx.AsyncClient:
         """A client of the same pipeline behind keys."""
-        app = rest_app(parts(self.pipeline, keys=Keys(api_key, admin_key)))
+        app = RestApp(parts(self.pipeline, keys=Keys(api_key, admin_key)))
         client = client_of(app)
         self.made.append(client)
         return client
@@ -51,14 +50,14 @@ def parts(
     )
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
+def client_of(app: RestApp) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 
 @pytest.fixture
 async def rest() -> AsyncIterator[Rest]:
     pipeline = FakePipeline()
-    app = rest_app(parts(pipeline))
+    app = RestApp(parts(pipeline))
     made = Rest(pipeline, app, client_of(app))
     yield made
     for client in (made.client, *made.made):

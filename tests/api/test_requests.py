@@ -1,13 +1,15 @@
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from v2vpose.api.caller import ClientGoneError, read_body
 from v2vpose.api.decode import Limits
-from v2vpose.api.multipart import read_body, split_form
+from v2vpose.api.multipart import split_form
 from v2vpose.api.requests import EstimateRequest, estimate_request
 from v2vpose.errors import (
     InvalidDepthMapError,
@@ -27,7 +29,11 @@ def form(
     **parts: tuple[str | None, bytes | str, str] | tuple[str | None, bytes | str],
 ) -> EstimateRequest:
     request = httpx.Request("POST", "http://x", files=parts)
-    return estimate_request(request.read(), request.headers["content-type"], [])
+    return estimate_request(request.read(), request.headers["content-type"], b"")
+
+
+def query(**more: str) -> bytes:
+    return urlencode({**CAMERA, **more}).encode()
 
 
 def fields(**values: str) -> dict[str, tuple[None, str]]:
@@ -35,12 +41,12 @@ def fields(**values: str) -> dict[str, tuple[None, str]]:
 
 
 def test_a_bare_body_takes_its_fields_from_the_query() -> None:
-    asked = estimate_request(DEPTH, "image/png", [*CAMERA.items(), ("model", "hand")])
+    asked = estimate_request(DEPTH, "image/png", query(model="hand"))
     assert (asked.depth, asked.media_type, asked.fields.model) == (DEPTH, "image/png", "hand")
 
 
 def test_a_form_gives_the_same_as_a_bare_body() -> None:
-    bare = estimate_request(DEPTH, "image/png", [*CAMERA.items(), ("epochs", "1,2")])
+    bare = estimate_request(DEPTH, "image/png", query(epochs="1,2"))
     asked = form(depth=("a.png", DEPTH, "image/png"), **fields(**CAMERA, epochs="1,2"))
     assert asked == bare
 
@@ -64,7 +70,7 @@ def test_another_content_type_is_refused_with_those_we_read(
     content_type: str | None, found: str
 ) -> None:
     with pytest.raises(UnsupportedEncodingError, match=f"multipart.*image/png.*found {found}"):
-        estimate_request(b"{}", content_type, [])
+        estimate_request(b"{}", content_type, b"")
 
 
 def test_a_form_without_a_depth_map_names_its_parts() -> None:
@@ -89,7 +95,7 @@ def test_broken_forms_are_refused(more: dict[str, tuple[None, str]], text: str) 
 
 def test_fields_of_a_form_do_not_go_into_the_query() -> None:
     with pytest.raises(InvalidFieldError, match="go into the form, not the query"):
-        estimate_request(b"", "multipart/form-data; boundary=x", [("fx_px", "1")])
+        estimate_request(b"", "multipart/form-data; boundary=x", b"fx_px=1")
 
 
 @pytest.mark.parametrize(
@@ -115,32 +121,39 @@ def test_random_forms_raise_nothing_but_our_errors(body: bytes) -> None:
 
 
 class Sent:
-    """A request's body, piece by piece; counts the pieces that were asked for."""
+    """The pieces of a body, as ASGI hands them over."""
 
-    def __init__(self, pieces: list[bytes], headers: Mapping[str, str]) -> None:
-        self.headers = headers
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
         self.taken = 0
-        self._pieces = pieces
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            self.taken += 1
-            yield piece
+    async def __call__(self) -> dict[str, Any]:
+        self.taken += 1
+        piece = self._pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(self._pieces)}
 
 
 async def test_a_body_is_read_whole() -> None:
-    assert await read_body(Sent([b"ab", b"", b"c"], {}), Limits(max_body_bytes=3)) == b"abc"
+    assert await read_body(Sent(b"ab", b"", b"c"), {}, Limits(max_body_bytes=3)) == b"abc"
 
 
 async def test_a_body_that_declares_too_much_is_not_read_at_all() -> None:
-    sent = Sent([b"abcd"], {"content-length": "4"})
+    sent = Sent(b"abcd")
     with pytest.raises(PayloadTooLargeError, match="more than 3 bytes"):
-        await read_body(sent, Limits(max_body_bytes=3))
+        await read_body(sent, {"content-length": "4"}, Limits(max_body_bytes=3))
     assert sent.taken == 0
 
 
 async def test_a_body_that_grows_too_long_is_read_no_further() -> None:
-    sent = Sent([b"ab"] * 9, {})
+    sent = Sent(*[b"ab"] * 9)
     with pytest.raises(PayloadTooLargeError, match="more than 3 bytes"):
-        await read_body(sent, Limits(max_body_bytes=3))
+        await read_body(sent, {}, Limits(max_body_bytes=3))
     assert sent.taken == 2
+
+
+async def test_a_caller_who_hangs_up_before_the_end_of_the_body_is_gone() -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(ClientGoneError):
+        await read_body(receive, {}, Limits())

@@ -15,7 +15,7 @@ from tests.serving.fakes import SLEEP, until
 from tests.serving.test_pipeline import at, frame
 from v2vpose.errors import OverloadedError, UnavailableError
 from v2vpose.serving.engines.placement import WorkerPlan
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.ports import WorkerHealth
 
 CLIENTS = 32

@@ -1,20 +1,21 @@
 """Engines with real worker processes, and pipelines on them; each is stopped after its test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.serving.fakes import load_fake
+from tests.serving.ray_nodes import nodes
 from tests.stores import write_tiny_store
 from v2vpose.estimator import Localiser
 from v2vpose.model_store import ModelStore, ModelVersion
 from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.supervisor import BackOff
-from v2vpose.serving.engines.worker_process import Patience
+from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.pipeline import Pipeline, ServingPolicy
 from v2vpose.serving.ports import Engine, LoadMember
 from v2vpose.serving.self_test import SelfTest, synthetic_crop
@@ -28,7 +29,7 @@ QUICK = BackOff(first_s=0.01, most_s=0.1)
 class Changes:
     """Lets a test wait for a change of an engine's state."""
 
-    def __init__(self, engine: LocalEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._changed = asyncio.Event()
         engine.on_change(self._changed.set)
 
@@ -59,11 +60,11 @@ def engine_of(
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[[LocalEngine], Awaitable[LocalEngine]]]:
+async def start() -> AsyncIterator[Callable[[Engine], Awaitable[Engine]]]:
     """Start engines that are stopped afterwards."""
-    engines: list[LocalEngine] = []
+    engines: list[Engine] = []
 
-    async def start(engine: LocalEngine) -> LocalEngine:
+    async def start(engine: Engine) -> Engine:
         engines.append(engine)
         await engine.start()
         return engine
@@ -71,6 +72,15 @@ async def start() -> AsyncIterator[Callable[[LocalEngine], Awaitable[LocalEngine
     yield start
     for engine in engines:
         await engine.stop(grace_s=0)
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    """Two nodes of a Ray cluster; room for six members each."""
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with nodes(head_cpus=6) as cluster:
+        cluster.add(cpus=6)
+        yield cluster.address
 
 
 @pytest.fixture(scope="session")

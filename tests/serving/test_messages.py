@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2vpose.serving.engines.messages import Answer, Ready, Unpacker, packed, received
-from v2vpose.values import MemberAnswer
+from v2vpose.serving.engines.messages import Answer, Job, Ready, Unpacker, packed, received
+from v2vpose.serving.engines.shared_crops import CropRef
+from v2vpose.values import Decode, MemberAnswer
 
 
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(1, 20))
@@ -42,3 +43,10 @@ def test_answers_keep_their_places(rows):
         np.testing.assert_array_equal(found[row].confidence, expected.confidence)
         np.testing.assert_array_equal(found[row].refined_point_mm, expected.refined_point_mm)
         assert found[row].occupied_vox == row
+
+
+def test_a_job_comes_out_as_it_went_in():
+    crop = CropRef(64, (2, 3), (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0), 250.0)
+    job = Job(7, (crop, crop), Decode.SUBVOXEL, {1: (0, 1), 3: (1,)})
+    (message,) = Unpacker().feed(job.packed())
+    assert Job.unpacked(message) == job

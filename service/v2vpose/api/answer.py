@@ -1,11 +1,14 @@
 """A pose -> the fields of its answer, as plain values that `orjson` writes in microseconds."""
 
 from collections.abc import Collection, Mapping
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
 
 from v2vpose.api.fields import Include
+from v2vpose.api.status import wire_status
+from v2vpose.errors import PoseError
 from v2vpose.model_store import Manifest
 from v2vpose.serving.pipeline import Estimate
 from v2vpose.values import FloatArray, Pose
@@ -16,6 +19,9 @@ STAGES: Final = (
 MM_DECIMALS: Final = 3
 PX_DECIMALS: Final = 2
 SCORE_DECIMALS: Final = 4
+_COLUMN_SCALE: Final = 10.0 ** np.array(
+    [*[MM_DECIMALS] * 3, *[PX_DECIMALS] * 2, SCORE_DECIMALS, MM_DECIMALS]
+)  # of x, y, z, u, v, confidence, spread
 _LOW_CONFIDENCE: Final = 0.2
 
 
@@ -27,7 +33,9 @@ def estimate_answer(
     include: Collection[Include] = (),
     timing_s: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Return the answer of `POST /v1/estimate`; its shape is `schemas.EstimateAnswer`.
+    """Return the answer of `POST /v1/estimate`.
+
+    Its shape is `schemas.EstimateAnswer`; `schemas.TargetsAnswer` if the caller asked for several.
 
     Args:
         estimate: what the pipeline answered.
@@ -36,8 +44,43 @@ def estimate_answer(
         include: what else the caller wants.
         timing_s: seconds by stage, of the whole request.
     """
-    pose = estimate.pose
-    refined = rounded(pose.refined_point_mm, MM_DECIMALS)
+
+    def written(pose: Pose) -> dict[str, Any]:
+        answer = _pose_answer(pose, estimate, manifest, request_id, include)
+        if Include.TIMING in include and timing_s is not None:
+            answer["timing_ms"] = {
+                stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES
+            }
+        return answer
+
+    if not estimate.targets:
+        return written(estimate.pose)
+    return {
+        "request_id": request_id,
+        "targets": [
+            {"pose": written(target)} if isinstance(target, Pose) else {"error": error_of(target)}
+            for target in estimate.targets
+        ],
+    }
+
+
+def error_of(error: PoseError) -> dict[str, Any]:
+    """Return why a target has no pose."""
+    return {
+        "code": error.code,
+        "detail": str(error),
+        "is_retryable": wire_status(error).is_retryable,
+    }
+
+
+def _pose_answer(
+    pose: Pose,
+    estimate: Estimate,
+    manifest: Manifest,
+    request_id: str,
+    include: Collection[Include],
+) -> dict[str, Any]:
+    refined = _point_mm(pose.refined_point_mm)
     answer: dict[str, Any] = {
         "request_id": request_id,
         "model": estimate.model,
@@ -46,7 +89,7 @@ def estimate_answer(
         "skeleton": f"/v1/models/{estimate.model}",
         "handedness": None,
         "reference_point_mm": {
-            "first": rounded(pose.reference_point.xyz_mm, MM_DECIMALS),
+            "first": _point_mm(pose.reference_point.xyz_mm),
             "refined": refined,
             "found_by": pose.reference_point.found_by.value,
             "score": round(float(pose.reference_point.score), SCORE_DECIMALS),
@@ -75,8 +118,6 @@ def estimate_answer(
             }
             for epoch, member in pose.members.items()
         ]
-    if Include.TIMING in include and timing_s is not None:
-        answer["timing_ms"] = {stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES}
     return answer
 
 
@@ -104,15 +145,16 @@ def warnings_of(pose: Pose) -> list[str]:
     """Return what a careful reader of the answer should know."""
     texts = []
     if pose.degraded:
-        silent = ", ".join(str(e) for e in pose.epochs if e not in pose.answered)
+        silent = [e for e in pose.epochs if e not in pose.answered and e not in pose.empty]
+        reasons = (("missing", silent), ("saw an empty box", pose.empty))
+        why = "; ".join(f"{why}: {', '.join(map(str, some))}" for why, some in reasons if some)
         texts.append(
-            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; "
-            f"missing: {silent}"
+            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; {why}"
         )
-    hidden = int((~pose.in_view).sum())
+    hidden = pose.in_view.tolist().count(False)
     if hidden:
         texts.append(f"{hidden} of {len(pose.in_view)} keypoints lie outside the depth map")
-    confidence = float(pose.confidence.mean())
+    confidence = fmean(pose.confidence.tolist())
     if confidence < _LOW_CONFIDENCE:
         texts.append(
             f"mean confidence {confidence:.2f} is low: the target may not be what it seems"
@@ -121,28 +163,32 @@ def warnings_of(pose: Pose) -> list[str]:
 
 
 def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
+    table = np.empty((len(pose.keypoints_mm), len(_COLUMN_SCALE)))  # (K, 7)
+    table[:, :3] = pose.keypoints_mm
+    table[:, 3:5] = pose.uv_px
+    table[:, 5] = pose.confidence
+    table[:, 6] = pose.spread_mm
+    rows = (np.rint(table * _COLUMN_SCALE) / _COLUMN_SCALE).tolist()
     return [
         {
             "name": name,
-            "x_mm": xyz[0],
-            "y_mm": xyz[1],
-            "z_mm": xyz[2],
-            "u_px": uv[0],  # NaN is written as null
-            "v_px": uv[1],
+            "x_mm": x,
+            "y_mm": y,
+            "z_mm": z,
+            "u_px": u,  # NaN is written as null
+            "v_px": v,
             "confidence": confidence,
             "spread_mm": spread,
             "in_view": in_view,
         }
-        for name, xyz, uv, confidence, spread, in_view in zip(
-            manifest.names,
-            rounded(pose.keypoints_mm, MM_DECIMALS),
-            rounded(pose.uv_px, PX_DECIMALS),
-            rounded(pose.confidence, SCORE_DECIMALS),
-            rounded(pose.spread_mm, MM_DECIMALS),
-            pose.in_view.tolist(),
-            strict=True,
+        for name, (x, y, z, u, v, confidence, spread), in_view in zip(
+            manifest.names, rows, pose.in_view.tolist(), strict=True
         )
     ]
+
+
+def _point_mm(xyz_mm: FloatArray) -> list[float]:
+    return [round(coordinate, MM_DECIMALS) for coordinate in xyz_mm.tolist()]
 
 
 def rounded(values: FloatArray, decimals: int) -> list[Any]:

@@ -1,95 +1,34 @@
-"""What surrounds every REST request: id, metrics, deadline, errors, one log line. Exactly once."""
+"""What surrounds every REST request: id, metrics, errors, one log line. Exactly once."""
 
-import asyncio
 import logging
-import math
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from v2vpose.api.caller import ClientGoneError
 from v2vpose.api.problems import REQUEST_ID_HEADER, internal_problem, problem_of
-from v2vpose.errors import DeadlineExceededError, InvalidFieldError, PoseError
+from v2vpose.errors import PoseError
 from v2vpose.telemetry import Telemetry, request_context
 
-T = TypeVar("T")
-
-TIMEOUT_HEADER: Final = "x-request-timeout"
 _CLIENT_GONE: Final = 499  # nginx's: nobody reads it but the log
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _log: Final = logging.getLogger("v2vpose.requests")
 
 
-class ClientGoneError(Exception):
-    """The caller hung up; nobody waits for the answer."""
-
-
-def request_id_of(request: Request) -> str:
+def request_id_of(headers: Mapping[str, str]) -> str:
     """Return the caller's request id if it is a sane one, else a new one."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
+    given = headers.get(REQUEST_ID_HEADER, "")
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def deadline_s_of(request: Request, default_timeout_s: float, now_s: float) -> float:
-    """Return the instant of `time.monotonic` by which the caller wants the answer.
-
-    Raises:
-        InvalidFieldError: the header is not a positive number of seconds.
-    """
-    given = request.headers.get(TIMEOUT_HEADER)
-    if given is None:
-        return now_s + default_timeout_s
-    try:
-        timeout_s = float(given)
-    except ValueError:
-        timeout_s = math.nan
-    if not (math.isfinite(timeout_s) and timeout_s > 0):
-        raise InvalidFieldError(f"{TIMEOUT_HEADER} must be seconds > 0, got {given[:60]!r}")
-    return now_s + min(timeout_s, default_timeout_s)
-
-
-async def until(deadline_s: float, work: Awaitable[T]) -> T:
-    """Wait for something that takes no deadline itself.
-
-    Raises:
-        DeadlineExceededError: the deadline passed first.
-    """
-    try:
-        async with asyncio.timeout(deadline_s - time.monotonic()):
-            return await work
-    except TimeoutError as error:
-        raise DeadlineExceededError("the deadline passed before the request was read") from error
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Run the work, and drop it when the caller hangs up. The body must have been read.
-
-    Raises:
-        ClientGoneError: the caller hung up first.
-    """
-    answer = asyncio.create_task(work)
-    hang_up = asyncio.create_task(_hang_up(request))
-    try:
-        await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise ClientGoneError
-        return answer.result()
-    finally:
-        for task in (answer, hang_up):
-            task.cancel()
-
-
-async def _hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 class Envelope:
-    """Makes endpoints of functions that take a request and its id.
+    """Surrounds endpoints, which take a request's id and return a response.
 
     Args:
         telemetry: where requests are counted.
@@ -101,42 +40,50 @@ class Envelope:
     def endpoint(
         self, route: str, handler: Callable[[Request, str], Awaitable[Response]]
     ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the endpoint; `route` is its label in metrics and logs."""
+        """Return an endpoint for the framework; `route` is its label in metrics and logs."""
 
         async def enveloped(request: Request) -> Response:
-            request_id = request_id_of(request)
-            with request_context(request_id, request.headers.get("traceparent")):
-                start_s = time.monotonic()
-                response, code = await self._answer(route, handler, request, request_id)
-                response.headers[REQUEST_ID_HEADER] = request_id
-                _log.info(
-                    "%s %s",
-                    route,
-                    code,
-                    extra={
-                        "route": route,
-                        "code": code,
-                        "status": response.status_code,
-                        "total_ms": round(1000 * (time.monotonic() - start_s), 3),
-                    },
-                )
-                return response
+            return await self.respond(route, request.headers, partial(handler, request))
 
         enveloped.__name__ = route  # names the operation in OpenAPI
         return enveloped
 
+    async def respond(
+        self, route: str, headers: Mapping[str, str], work: Callable[[str], Awaitable[Response]]
+    ) -> Response:
+        """Do the work of a request; only cancellation passes through.
+
+        Args:
+            route: its label in metrics and logs.
+            headers: of the request.
+            work: takes the request's id.
+        """
+        request_id = request_id_of(headers)
+        with request_context(request_id, headers.get("traceparent")):
+            start_s = time.monotonic()
+            response, code = await self._answer(route, work, request_id)
+            response.headers[REQUEST_ID_HEADER] = request_id
+            _log.info(
+                "%s %s",
+                route,
+                code,
+                extra={
+                    "route": route,
+                    "code": code,
+                    "status": response.status_code,
+                    "total_ms": round(1000 * (time.monotonic() - start_s), 3),
+                },
+            )
+            return response
+
     async def _answer(
-        self,
-        route: str,
-        handler: Callable[[Request, str], Awaitable[Response]],
-        request: Request,
-        request_id: str,
+        self, route: str, work: Callable[[str], Awaitable[Response]], request_id: str
     ) -> tuple[Response, str]:
-        """Return the response and the outcome's code; only cancellation passes through."""
+        """Return the response and the outcome's code."""
         try:
             with self._telemetry.request(route) as outcome:
                 try:
-                    return await handler(request, request_id), outcome.code
+                    return await work(request_id), outcome.code
                 except ClientGoneError:
                     outcome.code = "cancelled"
                     return Response(status_code=_CLIENT_GONE), outcome.code

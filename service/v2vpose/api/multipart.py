@@ -1,13 +1,11 @@
-"""The body of a request: read within the limit, and split into the parts of a form."""
+"""The body of a form, split into its parts."""
 
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from v2vpose.api.decode import Limits
 from v2vpose.errors import InvalidFieldError
 
 if TYPE_CHECKING:
@@ -15,19 +13,6 @@ if TYPE_CHECKING:
 
 MULTIPART: Final = "multipart/form-data"
 _MAX_PARTS: Final = 64
-
-
-class Body(Protocol):
-    """The part of a request that carries its body."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Its headers, by lower-case name."""
-        ...
-
-    def stream(self) -> AsyncIterator[bytes]:
-        """Its body, piece by piece."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +33,6 @@ class Part:
             return self.content.decode()
         except UnicodeDecodeError as error:
             raise InvalidFieldError(f"{self.name} must be UTF-8 text") from error
-
-
-async def read_body(request: Body, limits: Limits) -> bytes:
-    """Return the body; refuse it by its declared length, or as soon as it grows too long.
-
-    Raises:
-        PayloadTooLargeError: over the limit.
-    """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal():
-        limits.check_bytes(int(declared))
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        limits.check_bytes(size)
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def split_form(body: bytes, content_type: str) -> list[Part]:

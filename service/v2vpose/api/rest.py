@@ -1,6 +1,5 @@
 """REST, thin: bytes -> values, one call of the pipeline, values -> bytes."""
 
-import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from importlib.resources import files
@@ -14,34 +13,51 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from v2vpose import __version__
 from v2vpose.api import openapi
 from v2vpose.api.access import KEY_HEADER
-from v2vpose.api.answer import estimate_answer, model_info
-from v2vpose.api.asking import answered
-from v2vpose.api.decode import Limits, decode_image
-from v2vpose.api.envelope import Envelope, deadline_s_of, request_id_of, unless_gone, until
-from v2vpose.api.multipart import read_body
+from v2vpose.api.answer import model_info
+from v2vpose.api.envelope import Envelope, request_id_of
+from v2vpose.api.estimate_route import EstimateRoute
+from v2vpose.api.oip_rest import mount_oip
 from v2vpose.api.parts import WireParts
 from v2vpose.api.problems import problem
-from v2vpose.api.requests import EstimateRequest, estimate_request
 from v2vpose.api.status import RETRY_AFTER_S
 from v2vpose.errors import InvalidFieldError
-from v2vpose.values import DepthArray
 
-_INLINE_BYTES: Final = 2**20
-_RAW: Final = "application/octet-stream"
+ESTIMATE_PATH: Final = "/v1/estimate"
 
 
-def rest_app(parts: WireParts) -> FastAPI:
-    """Return the ASGI application."""
+class RestApp:
+    """The ASGI application: estimates on a way of their own, everything else through FastAPI.
+
+    Args:
+        parts: the pipeline and what surrounds it.
+    """
+
+    def __init__(self, parts: WireParts) -> None:
+        envelope = Envelope(parts.telemetry)
+        self._estimate = EstimateRoute(parts, envelope)
+        self.framework = _framework(parts, envelope, self._estimate)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "http" and scope["path"] == ESTIMATE_PATH and scope["method"] == "POST":
+            await self._estimate(scope, receive, send)
+        else:
+            await self.framework(scope, receive, send)
+
+
+def _framework(parts: WireParts, envelope: Envelope, estimate: EstimateRoute) -> FastAPI:
+    """Return what is not in a hurry, and the description of everything."""
     rest = _Rest(parts)
-    wrap = Envelope(parts.telemetry).endpoint
+    wrap = envelope.endpoint
     app = FastAPI(
         title="v2vpose", version=__version__, description=openapi.DESCRIPTION, redoc_url=None
     )
-    app.post("/v1/estimate", **openapi.ESTIMATE)(wrap("estimate", rest.estimate))
+    app.post(ESTIMATE_PATH, **openapi.ESTIMATE)(estimate.endpoint)
     app.get("/v1/models", **openapi.MODELS)(wrap("models", rest.models))
     app.get("/v1/models/{model}", **openapi.MODEL)(wrap("model", rest.model))
     app.post("/v1/models/{model}:reload", **openapi.RELOAD)(wrap("reload", rest.reload))
@@ -49,6 +65,7 @@ def rest_app(parts: WireParts) -> FastAPI:
     app.get("/readyz", **openapi.READYZ)(rest.readyz)
     app.get("/metrics", **openapi.METRICS)(rest.metrics)
     app.get("/", include_in_schema=False)(rest.page)
+    mount_oip(app, parts, envelope)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     return app
@@ -61,17 +78,6 @@ class _Rest:
         self._parts = parts
         self._pipeline = parts.pipeline
         self._page = files("v2vpose.api").joinpath("web/index.html").read_text("utf-8")
-
-    async def estimate(self, request: Request, request_id: str) -> Response:
-        start_s = time.monotonic()
-        self._check_key(request)
-        deadline_s = deadline_s_of(request, self._parts.timeout_s, start_s)
-        body = await until(deadline_s, read_body(request, self._parts.limits))
-        asked = estimate_request(
-            body, request.headers.get("content-type"), request.query_params.multi_items()
-        )
-        answer = await unless_gone(request, self._estimate(asked, request_id, start_s, deadline_s))
-        return _json(answer)
 
     async def models(self, request: Request, _: str) -> Response:
         self._check_key(request)
@@ -130,51 +136,11 @@ class _Rest:
     async def page(self) -> Response:
         return HTMLResponse(self._page)
 
-    async def _estimate(
-        self, asked: EstimateRequest, request_id: str, start_s: float, deadline_s: float
-    ) -> dict[str, Any]:
-        fields = asked.fields
-        options = fields.options()
-        answer = await answered(
-            self._parts,
-            fields,
-            start_s=start_s,
-            decode=lambda: self._decode(asked),
-            estimate=lambda frame: self._pipeline.estimate(
-                frame, options, model=fields.model, version=fields.version, deadline_s=deadline_s
-            ),
-        )
-        return estimate_answer(
-            answer.estimate,
-            answer.manifest,
-            request_id=request_id,
-            include=fields.include,
-            timing_s=answer.timing_s,
-        )
-
-    async def _decode(self, asked: EstimateRequest) -> DepthArray:
-        """Decode in a thread; a small raw depth map is a copy and costs less than the way there."""
-        if asked.media_type == _RAW and len(asked.depth) <= _INLINE_BYTES and asked.fields.width:
-            return _decoded(asked, self._parts.limits)
-        return await self._parts.offload.run(_decoded, asked, self._parts.limits)
-
     def _check_key(self, request: Request) -> None:
         self._parts.keys.check(*_key(request))
 
     def _ready_by_model(self) -> dict[str, bool]:
         return {health.model: health.ready for health in self._pipeline.health()}
-
-
-def _decoded(asked: EstimateRequest, limits: Limits) -> DepthArray:
-    fields = asked.fields
-    return decode_image(
-        asked.depth,
-        asked.media_type,
-        depth_unit_mm=fields.depth_unit_mm,
-        limits=limits,
-        width=fields.width,
-        height=fields.height,
-    )
 
 
 def _key(request: Request) -> tuple[str | None, str | None]:
@@ -204,7 +170,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         status,
         code=status.name.lower(),
         detail=f"{request.method} {request.url.path}: {status.description or status.phrase}",
-        request_id=request_id_of(request),
+        request_id=request_id_of(request.headers),
         headers=dict(getattr(error, "headers", None) or {}),
     )
 
@@ -217,5 +183,5 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         HTTPStatus.UNPROCESSABLE_ENTITY,
         code=InvalidFieldError.code,
         detail=text or "the request is malformed",
-        request_id=request_id_of(request),
+        request_id=request_id_of(request.headers),
     )

@@ -101,6 +101,28 @@ class EstimateAnswer(_Shape):
     timing_ms: TimingAnswer | None = None
 
 
+class TargetError(_Shape):
+    """Why a target has no pose."""
+
+    code: str
+    detail: str
+    is_retryable: bool
+
+
+class TargetAnswer(_Shape):
+    """One of several targets: its pose, or why it has none."""
+
+    pose: EstimateAnswer | None = None
+    error: TargetError | None = None
+
+
+class TargetsAnswer(_Shape):
+    """Several targets: in the order of the hints, else the surest first."""
+
+    request_id: str
+    targets: list[TargetAnswer]
+
+
 class KeypointInfo(_Shape):
     """A keypoint's name, and exactly which place of the body it is."""
 

@@ -1,4 +1,4 @@
-"""OpenVINO: the default on a CPU, bf16 where the processor has it (extra `cpu`).
+"""OpenVINO: the default on a CPU, in the precision that is faster there (extra `cpu`).
 
 OpenVINO's converter phones home: where it cannot, it forks the process and ends the fork with a
 SIGTERM, which the service takes for its own. Without the telemetry package it uses a stub.
@@ -42,7 +42,7 @@ class OpenVINOBackend:
         refiner: Refiner,
         *,
         input_side: int,
-        precision: Precision = "bf16",
+        precision: Precision,
         threads: int = 0,
     ) -> None:
         grid = torch.zeros(1, 1, input_side, input_side, input_side)

@@ -137,8 +137,13 @@ def figures(measured: Measured) -> dict[str, Any]:
 
 
 def _each_mm(pose: Pose) -> FloatArray:
-    """Return (M, K, 3) keypoints of the members, by epoch."""
-    return np.stack([answer.keypoints_mm for answer in pose.members.values()])
+    """Return (M, K, 3) keypoints of the members, by epoch; the mean of one that saw nothing."""
+    return np.stack(
+        [
+            pose.members[epoch].keypoints_mm if epoch in pose.members else pose.keypoints_mm
+            for epoch in pose.epochs
+        ]
+    )
 
 
 def _spread(error_mm: FloatArray) -> dict[str, float]:

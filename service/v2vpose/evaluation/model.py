@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from v2vpose.backends import BackendWish
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Estimator, Localiser, Options
 from v2vpose.evaluation.comparison import Comparison, Labels, Method, compare
 from v2vpose.evaluation.measure import Measured, figures, measure
-from v2vpose.member import BackendName, best_backend, load_member
+from v2vpose.member import load_member
 from v2vpose.model_store import Manifest, ModelVersion
 from v2vpose.values import Decode, Hint, LabelledFrame
 
@@ -37,7 +38,7 @@ def evaluate_model(
     centres: Centres = Centres.OWN,
     official: str = "",
     hand_is_told: bool = True,
-    backend: BackendName | None = None,
+    backend: BackendWish | None = None,
 ) -> Comparison:
     """Measure a version with and without refinement and ensemble.
 
@@ -56,15 +57,15 @@ def evaluate_model(
         InvalidFieldError: the model has other keypoints, or a frame no labels or no centre.
         NothingToEstimateError: not one frame was answered.
     """
-    manifest, name = version.manifest, backend or best_backend()
+    manifest = version.manifest
     _check_names(manifest, dataset, keypoints)
     plain = _unrefined(version)
     refines = centres is Centres.OWN and manifest.refiner.passes > 0
     measured = measure(
-        Estimator.load(version if refines else plain, backend=name),
+        Estimator.load(version if refines else plain, backend=backend),
         (_labelled(frame) for frame in frames),
         lambda frame: _told(frame, centres, hand_is_told=hand_is_told),
-        unrefined=_last(plain, name) if refines else None,
+        unrefined=_last(plain, backend) if refines else None,
     )
     labels = Labels(
         dataset=dataset,
@@ -166,10 +167,10 @@ def _unrefined(version: ModelVersion) -> ModelVersion:
     return ModelVersion(manifest=manifest, directory=version.directory)
 
 
-def _last(plain: ModelVersion, backend: BackendName) -> Estimator:
+def _last(plain: ModelVersion, backend: BackendWish | None) -> Estimator:
     """Return the last epoch checkpoint alone; place and hand are always told to it."""
     last = plain.manifest.epoch_numbers[-1]
     record = [r for r in plain.manifest.epochs if r.epoch == last]
     alone = plain.manifest.model_copy(update={"epochs": record, "judge": None})
     version = ModelVersion(manifest=alone, directory=plain.directory)
-    return Estimator(Localiser(alone, None, None), [load_member(version, last, backend=backend)])
+    return Estimator(Localiser(alone, None), [load_member(version, last, backend=backend)])

@@ -37,7 +37,7 @@ def target_crop(
     u0, u1 = _span(x, reach_mm, near_mm, far_mm, intrinsics.fx_px, intrinsics.cx_px, cols)
     v0, v1 = _span(y, reach_mm, near_mm, far_mm, intrinsics.fy_px, intrinsics.cy_px, rows)
     return TargetCrop(
-        depth_mm=np.ascontiguousarray(frame.depth_mm[v0:v1, u0:u1]),
+        depth_mm=frame.depth_mm[v0:v1, u0:u1],  # a view: it is copied once, where it is going
         intrinsics=shifted(intrinsics, u0_px=u0, v0_px=v0),
         reference_point_mm=np.asarray(reference_point_mm, dtype=np.float64),
         side_mm=side_mm,

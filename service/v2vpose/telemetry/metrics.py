@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from v2vpose import __version__
 from v2vpose.errors import PoseError
+from v2vpose.telemetry.histogram import Histogram
 
 OK: Final = "ok"
 CANCELLED: Final = "cancelled"
@@ -151,19 +152,11 @@ class Telemetry:
             self.request_seconds.labels(route).observe(time.perf_counter() - start)
             self.requests_total.labels(route, outcome.code).inc()
 
-    @contextmanager
-    def stage(self, stage: str) -> Iterator[None]:
-        """Time a stage of a request that runs in this process."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds.labels(stage).observe(time.perf_counter() - start)
-
     def stages(self, timing_s: Mapping[str, float]) -> None:
         """Record stages that were timed elsewhere, seconds by stage."""
+        labels = self.stage_seconds.labels
         for stage, seconds in timing_s.items():
-            self.stage_seconds.labels(stage).observe(seconds)
+            labels(stage).observe(seconds)
 
     @contextmanager
     def stream(self) -> Iterator[None]:

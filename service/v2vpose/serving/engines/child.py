@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
-from v2vpose.serving.engines.messages import Unpacker, packed
+from v2vpose.serving.engines.messages import Unpacker
 
 
 class Child(asyncio.Protocol):
@@ -71,10 +71,10 @@ class Child(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
         return child
 
-    def send(self, message: object) -> None:
-        """Send a message; a child that has ended loses it."""
+    def send(self, message: bytes) -> None:
+        """Send a packed message; a child that has ended loses it."""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(packed(message))
+            self._transport.write(message)
 
     def finish(self) -> None:
         """Tell the child that no further message will come."""

@@ -1,8 +1,8 @@
 """What the service and a worker process say to each other over their socket.
 
 A message is its length (4 bytes, little endian) and its pickle; both ends are ours and of the same
-version. Depth never travels here: a `Job` names places in shared memory. The answers of members
-that are quick travel together, as a list.
+version. Depth never travels here: a `Job` names places in shared memory, and is a tuple on its way.
+The answers of members that are quick travel together, as a list.
 """
 
 import pickle
@@ -17,7 +17,7 @@ import numpy as np
 from v2vpose.serving.engines.shared_crops import CropRef
 from v2vpose.serving.ports import LoadMember
 from v2vpose.serving.self_test import SelfTest
-from v2vpose.values import Decode, FloatArray, MemberAnswer
+from v2vpose.values import Decode, MemberAnswer
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -73,6 +73,17 @@ class Job(NamedTuple):
     decode: Decode
     rows: dict[int, tuple[int, ...]]
 
+    def packed(self) -> bytes:
+        """Return the job as it travels: plain tuples, which pickle in a tenth of the time."""
+        crops = tuple(tuple(crop) for crop in self.crops)
+        return packed((self.number, crops, self.decode.value, self.rows))
+
+    @classmethod
+    def unpacked(cls, message: tuple[Any, ...]) -> Self:
+        """Return the job that travelled as this message."""
+        number, crops, decode, rows = message
+        return cls(number, tuple(CropRef(*crop) for crop in crops), Decode(decode), rows)
+
 
 class Answer(NamedTuple):
     """What one member says of a job; B crops that it did not fail on.
@@ -81,10 +92,9 @@ class Answer(NamedTuple):
         number: of the job.
         epoch: which member.
         rows: (B,) places in the batch.
-        keypoints_mm: (B, K, 3).
-        confidence: (B, K).
-        refined_point_mm: (B, 3).
         occupied_vox: (B,).
+        values: (B, 4 K + 3) float64: keypoints_mm, confidence, refined_point_mm of each crop. One
+            string of bytes crosses the socket in a tenth of the time that arrays take.
         stage_s: seconds by stage, for the whole batch.
         error: the trace of a failure, if there was one.
     """
@@ -92,10 +102,8 @@ class Answer(NamedTuple):
     number: int
     epoch: int
     rows: tuple[int, ...]
-    keypoints_mm: FloatArray
-    confidence: FloatArray
-    refined_point_mm: FloatArray
     occupied_vox: tuple[int, ...]
+    values: bytes
     stage_s: dict[str, float]
     error: str | None
 
@@ -108,30 +116,33 @@ class Answer(NamedTuple):
         stage_s: dict[str, float],
         error: str | None = None,
     ) -> Self:
-        """Return the message for answers by place in the batch; few arrays travel fast."""
+        """Return the message for answers by place in the batch."""
         each = answers.values()
-        return cls(
-            number,
-            epoch,
-            tuple(answers),
-            np.array([answer.keypoints_mm for answer in each]),
-            np.array([answer.confidence for answer in each]),
-            np.array([answer.refined_point_mm for answer in each]),
-            tuple(answer.occupied_vox for answer in each),
-            stage_s,
-            error,
-        )
+        parts = [
+            np.concatenate(
+                (answer.keypoints_mm.ravel(), answer.confidence, answer.refined_point_mm),
+                dtype=np.float64,
+            ).tobytes()
+            for answer in each
+        ]
+        occupied_vox = tuple(answer.occupied_vox for answer in each)
+        return cls(number, epoch, tuple(answers), occupied_vox, b"".join(parts), stage_s, error)
 
     def answers(self) -> dict[int, MemberAnswer]:
         """Return the answers by place in the batch."""
+        if not self.rows:
+            return {}
+        values = np.frombuffer(self.values).reshape(len(self.rows), -1)  # (B, 4 K + 3)
+        end = values.shape[1] - 3
+        start = end * 3 // 4
         return {
             row: MemberAnswer(
-                self.keypoints_mm[b],
-                self.confidence[b],
-                self.refined_point_mm[b],
-                self.occupied_vox[b],
+                keypoints_mm=one[:start].reshape(-1, 3),
+                confidence=one[start:end],
+                refined_point_mm=one[end:],
+                occupied_vox=occupied_vox,
             )
-            for b, row in enumerate(self.rows)
+            for row, occupied_vox, one in zip(self.rows, self.occupied_vox, values, strict=True)
         }
 
 

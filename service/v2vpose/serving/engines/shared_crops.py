@@ -44,7 +44,6 @@ class SharedCrops:
         self.fd = os.memfd_create("v2vpose-crops", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, regions * self._region_bytes)
         self._memory = mmap.mmap(self.fd, regions * self._region_bytes)
-        self._bytes = np.frombuffer(self._memory, dtype=np.uint8)
         self._free = list(range(regions))
         self._large: set[int] = set()
 
@@ -63,7 +62,9 @@ class SharedCrops:
             end = offset + crop.depth_mm.nbytes
             if end > (region + 1) * self._region_bytes:
                 raise PayloadTooLargeError(f"a batch holds {self._region_bytes} bytes of depth")
-            self._bytes[offset:end] = crop.depth_mm.reshape(-1).view(np.uint8)
+            np.frombuffer(
+                self._memory, np.float32, count=crop.depth_mm.size, offset=offset
+            ).reshape(crop.depth_mm.shape)[...] = crop.depth_mm
             refs.append(_ref(crop, offset))
             offset = -(-end // _ALIGNMENT) * _ALIGNMENT
         self._free.pop()
@@ -81,7 +82,6 @@ class SharedCrops:
 
     def close(self) -> None:
         """Give the memory back; workers that still map it keep it until they end."""
-        del self._bytes
         self._memory.close()
         os.close(self.fd)
 

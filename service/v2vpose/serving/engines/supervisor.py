@@ -10,7 +10,8 @@ from typing import Final
 from v2vpose.errors import PoseError
 from v2vpose.serving.engines.messages import Start
 from v2vpose.serving.engines.placement import WorkerPlan
-from v2vpose.serving.engines.worker_process import Patience, WorkerProcess
+from v2vpose.serving.engines.watchdog import Patience
+from v2vpose.serving.engines.worker_process import WorkerProcess
 
 _LOG: Final = logging.getLogger(__name__)
 

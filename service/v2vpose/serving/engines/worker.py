@@ -11,13 +11,12 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from v2vpose.errors import InvalidModelError
+from v2vpose.serving.engines.asking import answer, warmed
 from v2vpose.serving.engines.messages import (
     Answer,
     Broken,
@@ -30,8 +29,6 @@ from v2vpose.serving.engines.messages import (
 )
 from v2vpose.serving.engines.shared_crops import CropsView
 from v2vpose.serving.ports import Member
-from v2vpose.serving.self_test import warm_up
-from v2vpose.values import Decode, MemberAnswer, TargetCrop
 
 _PR_SET_PDEATHSIG: Final = 1
 _SEND_WITHIN_S: Final = 0.005
@@ -50,29 +47,9 @@ class Worker:
         self._crops = crops
 
     def answer(self, job: Job, epoch: int) -> Answer:
-        """Ask one member; whatever it raises costs only the crops that made it raise."""
-        rows = job.rows[epoch]
-        crops = [self._crops.crop(job.crops[row]) for row in rows]
-        member = self._members[epoch]
-        try:
-            answers, stage_s = _ask(member, crops, job.decode)
-            return Answer.of(job.number, epoch, _finite(rows, answers), stage_s)
-        except Exception:  # noqa: BLE001 - it is reported, and the crops are tried one by one
-            error = traceback.format_exc()
-        if len(crops) == 1:
-            return Answer.of(job.number, epoch, {}, {}, error)
-        return self._one_by_one(job, epoch, error)
-
-    def _one_by_one(self, job: Job, epoch: int, error: str) -> Answer:
-        found: dict[int, MemberAnswer] = {}
-        total_s: dict[str, float] = {}
-        for row in job.rows[epoch]:
-            alone = Job(job.number, job.crops, job.decode, {epoch: (row,)})
-            answer = self.answer(alone, epoch)
-            found |= answer.answers()
-            for stage, seconds in answer.stage_s.items():
-                total_s[stage] = total_s.get(stage, 0.0) + seconds
-        return Answer.of(job.number, epoch, found, total_s, error)
+        """Ask one member; see `asking.answer`."""
+        crops = {row: self._crops.crop(job.crops[row]) for row in job.rows[epoch]}
+        return answer(self._members[epoch], crops, job.decode, number=job.number, epoch=epoch)
 
 
 def main() -> None:
@@ -88,8 +65,8 @@ def main() -> None:
                     worker = _started(message, connection)
                 if worker is None:
                     return
-                if isinstance(message, Job):
-                    _work(worker, message, connection)
+                if isinstance(message, tuple):
+                    _work(worker, Job.unpacked(message), connection)
 
 
 def _outlive_signals_but_not_the_service() -> None:
@@ -104,7 +81,12 @@ def _started(start: Start, connection: socket.socket) -> Worker | None:
     try:
         crops = CropsView(start.crops_fd)
         members = {epoch: start.load(epoch, threads=start.threads) for epoch in start.epochs}
-        slowest_s = _warm(members, start)
+        slowest_s = warmed(
+            members,
+            start.self_test,
+            threads=start.threads,
+            max_batch_size=start.max_batch_size,
+        )
     except InvalidModelError as error:
         connection.sendall(packed(Broken(str(error), is_model=True)))
     except Exception:  # noqa: BLE001 - the service decides what to do
@@ -113,25 +95,6 @@ def _started(start: Start, connection: socket.socket) -> Worker | None:
         connection.sendall(packed(Ready(slowest_s)))
         return Worker(members, crops)
     return None
-
-
-def _warm(members: Mapping[int, Member], start: Start) -> float:
-    """Warm up and test; return the longest that a member took for the largest batch, in seconds."""
-    _limit_threads(start.threads)
-    slowest_s = 0.0
-    for epoch, member in members.items():
-        warm_up(member, epoch, start.self_test, max_batch_size=start.max_batch_size)
-        begin_s = time.perf_counter()
-        member.estimate([start.self_test.crop] * start.max_batch_size, start.self_test.decode)
-        slowest_s = max(slowest_s, time.perf_counter() - begin_s)
-    return slowest_s
-
-
-def _limit_threads(threads: int) -> None:
-    """Tell PyTorch, if the members brought it, how many threads there are."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
 
 
 def _work(worker: Worker, job: Job, connection: socket.socket) -> None:
@@ -146,24 +109,6 @@ def _work(worker: Worker, job: Job, connection: socket.socket) -> None:
             sent_s = time.perf_counter()
     if waiting:
         connection.sendall(packed(waiting))
-
-
-def _ask(
-    member: Member, crops: Sequence[TargetCrop], decode: Decode
-) -> tuple[tuple[MemberAnswer, ...], dict[str, float]]:
-    batch = member.estimate(crops, decode)
-    if len(batch.answers) != len(crops):
-        raise RuntimeError(f"{len(batch.answers)} answers to {len(crops)} crops")
-    return batch.answers, batch.stage_s
-
-
-def _finite(rows: Sequence[int], answers: Sequence[MemberAnswer]) -> dict[int, MemberAnswer]:
-    """Return the answers by row, without those that hold NaN or infinity."""
-    return {
-        row: answer
-        for row, answer in zip(rows, answers, strict=True)
-        if np.isfinite(answer.keypoints_mm).all() and np.isfinite(answer.confidence).all()
-    }
 
 
 if __name__ == "__main__":

@@ -8,35 +8,14 @@ from typing import Any, Final
 
 from v2vpose.errors import InvalidModelError, UnavailableError
 from v2vpose.serving.engines.child import Child
-from v2vpose.serving.engines.messages import Answer, Broken, Job, Ready, Start
+from v2vpose.serving.engines.messages import Answer, Broken, Job, Ready, Start, packed
+from v2vpose.serving.engines.watchdog import Patience, Watchdog
 from v2vpose.serving.ports import Listener, MemberReply, MemberState
 
 _LOG: Final = logging.getLogger(__name__)
 _MODULE: Final = "v2vpose.serving.engines.worker"
 _NEVER_STARTED: Final = 127
 _FAILURES_TO_KILL: Final = 3  # a device error often stays until the process ends
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a worker may be silent while it has work.
-
-    The limits for late and hung are the larger of a fixed time and a multiple of the longest that a
-    member took for the largest batch during warm-up.
-
-    Attributes:
-        start_s: for loading, warm-up and self-test.
-        late_s: then nobody waits for it whose other members make a quorum.
-        late_factor: the multiple for late.
-        hung_s: then it is killed.
-        hung_factor: the multiple for hung.
-    """
-
-    start_s: float = 300.0
-    late_s: float = 1.0
-    late_factor: float = 4.0
-    hung_s: float = 10.0
-    hung_factor: float = 20.0
 
 
 @dataclass(slots=True)
@@ -70,9 +49,7 @@ class WorkerProcess:
         self._told: asyncio.Future[Ready | Broken] = asyncio.get_running_loop().create_future()
         self._tasks: dict[int, _Task] = {}  # by number of the job
         self._failures: dict[int, int] = {}  # by epoch: batches in a row without any keypoints
-        self._late_s = patience.late_s
-        self._hung_s = patience.hung_s
-        self._watch: asyncio.TimerHandle | None = None
+        self._watchdog = Watchdog(patience, on_late=self._be_late, on_hung=self._be_hung)
 
     @property
     def load(self) -> int:
@@ -102,7 +79,7 @@ class WorkerProcess:
             )
         except OSError as error:
             raise UnavailableError(f"{self._name} cannot be started: {error}") from error
-        self._child.send(message)
+        self._child.send(packed(message))
         try:
             news: list[asyncio.Future[Any]] = [self._told, self._child.ended]
             await asyncio.wait(
@@ -124,9 +101,8 @@ class WorkerProcess:
         if self._child is None:
             raise RuntimeError("start comes first")
         self._tasks[job.number] = _Task(to, set(job.rows), on_done)
-        if self._watch is None:
-            self._expect_sign_of_life()
-        self._child.send(job)
+        self._watchdog.begin()
+        self._child.send(job.packed())
 
     def kill(self) -> None:
         """End the process now."""
@@ -172,8 +148,7 @@ class WorkerProcess:
             return
         self._told.set_result(message)
         if isinstance(message, Ready):
-            self._late_s = max(self._late_s, self._patience.late_factor * message.slowest_s)
-            self._hung_s = max(self._hung_s, self._patience.hung_factor * message.slowest_s)
+            self._watchdog.learn(message.slowest_s)
             self._change(MemberState.UP)
 
     def _take_answers(self, answers: Sequence[Answer]) -> None:
@@ -181,7 +156,7 @@ class WorkerProcess:
             self._take_answer(answer)
         if self.state is MemberState.LATE:
             self._change(MemberState.UP)
-        self._expect_sign_of_life()
+        self._watchdog.heard(has_work=bool(self._tasks))
         if any(failures >= _FAILURES_TO_KILL for failures in self._failures.values()):
             _LOG.error("%s failed %d times in a row: killed", self._name, _FAILURES_TO_KILL)
             self.kill()
@@ -204,24 +179,14 @@ class WorkerProcess:
     def _close(self) -> None:
         """Handle the end of the socket: the process has ended, or is about to."""
         tasks, self._tasks = self._tasks, {}
-        self._expect_sign_of_life()
+        self._watchdog.heard(has_work=bool(self._tasks))
         self._change(MemberState.DOWN)
         for task in tasks.values():
             task.on_done()
             for epoch in task.missing:
                 task.to.failed(epoch)
 
-    def _expect_sign_of_life(self) -> None:
-        """Start the watchdog anew, if there is anything to wait for."""
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-        if self._tasks:
-            self._watch = asyncio.get_running_loop().call_later(self._late_s, self._be_late)
-
     def _be_late(self) -> None:
-        wait_s = max(self._hung_s - self._late_s, 0)
-        self._watch = asyncio.get_running_loop().call_later(wait_s, self._be_hung)
         if self.state is MemberState.UP:
             self._change(MemberState.LATE)
         for task in list(self._tasks.values()):
@@ -229,7 +194,7 @@ class WorkerProcess:
                 task.to.late(epoch)
 
     def _be_hung(self) -> None:
-        _LOG.error("%s was silent for %g s: killed", self._name, self._hung_s)
+        _LOG.error("%s was silent for %g s: killed", self._name, self._watchdog.hung_s)
         self.kill()
 
     def _change(self, state: MemberState) -> None:
