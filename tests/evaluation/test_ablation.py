@@ -13,8 +13,9 @@ def test_the_table_has_the_four_rows_beside_the_papers(tmp_path):
         {"variant": variant, "parameters": 3_410_453, "steps": 32, "cpu_seconds": 4.2, "log": log}
         for variant, log in zip(PAPER, logs * 2, strict=True)
     ]
-    write_table1(tmp_path, rows, {"batch": 8, "seed": 1})
+    write_table1(tmp_path, rows, {"batch": 8, "frames_to_see": 256, "seed": 1})
     text = (tmp_path / "table1.md").read_text()
+    assert "Not finished" not in text
     line = next(line for line in text.splitlines() if line.startswith("| 2D depth map | coord"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == [
@@ -23,6 +24,14 @@ def test_the_table_has_the_four_rows_beside_the_papers(tmp_path):
     ]  # fmt: skip
     assert json.loads((tmp_path / "table1.json").read_text())["rows"] == rows
     assert (tmp_path / "table1.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_a_run_that_goes_on_says_so(tmp_path):
+    rows = [
+        {"variant": v, "parameters": 1, "steps": 32, "cpu_seconds": 1, "log": []} for v in PAPER
+    ]
+    write_table1(tmp_path, rows, {"batch": 8, "frames_to_see": 257})
+    assert "**Not finished**" in (tmp_path / "table1.md").read_text()
 
 
 def test_table_2_has_the_papers_rows_and_one_more(tmp_path):

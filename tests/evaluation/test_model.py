@@ -138,3 +138,10 @@ def test_frames_without_labels_are_refused(version, nyu):
         evaluate_model(
             version, [unlabelled], dataset="nyu", keypoints=NYU.keypoints, backend="torch"
         )
+
+
+def test_a_hand_that_is_not_told_is_counted(version, nyu):
+    found = evaluate_model(
+        version, nyu, dataset="nyu", keypoints=NYU.keypoints, hand_is_told=False, backend="torch"
+    )
+    assert found.facts["handedness"] == "found, right in 100.0 %"

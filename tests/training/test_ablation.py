@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from v2vpose.datasets.synthetic import SyntheticHands
 from v2vpose.errors import InvalidFieldError
 from v2vpose.geometry.cubic_box import CubicBox
 from v2vpose.nets.ablation import Variant, build_ablation
 from v2vpose.training import ablation
-from v2vpose.training.ablation import AblationRecipe, Contestant, contestants, rounds, watch
+from v2vpose.training.ablation import AblationRecipe, Contestant, contestants, rounds, settle, watch
 from v2vpose.training.ablation_frames import ablation_frames, cells_of, keypoints_of
 from v2vpose.voxel import voxelize
 
@@ -80,8 +81,11 @@ def test_all_nets_see_the_same_frames_in_turn(tmp_path, frames):
         done = [(c.variant, c.steps) for c in run(tmp_path, frames)]
     first, second = PLANAR
     assert done == [(first, 1), (second, 1), (first, 2), (second, 2)]
-    trained = [rows for rows in seen if rows[1] - rows[0] == SMALL.batch]
-    assert trained == [(0, 4), (0, 4), (4, 8), (4, 8)]
+    measured = (0, 32)
+    assert seen == [
+        *((0, 4), (0, 4), measured) * 2,  # trained, its statistics settled, measured
+        *((4, 8), (0, 8), measured) * 2,
+    ]
 
 
 @pytest.mark.usefixtures("planar_only")
@@ -111,6 +115,23 @@ def test_perfect_answers_are_no_error(frames, monkeypatch):
         found = watch(Contestant(variant, net, torch.optim.Adam(net.parameters())), frames)
         assert found["subvoxel_mm"] < 0.6  # keypoints outside the cube stay at its edge
         assert found["argmax_mm"] == pytest.approx(0 if variant.regresses else 5, abs=0.5)
+
+
+def test_a_net_is_measured_with_the_statistics_of_what_it_is(frames):
+    net = build_ablation(Variant.DEPTH_TO_COORDINATES, 21)
+    contestant = Contestant(Variant.DEPTH_TO_COORDINATES, net, torch.optim.Adam(net.parameters()))
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        assert norm.running_mean is not None
+        norm.running_mean.add_(1000)
+    settle(contestant, frames, end=FRAMES)
+    assert {norm.momentum for norm in norms} == {0.1}
+    last = []
+    norms[-1].register_forward_hook(lambda _norm, _inputs, output: last.append(output.clone()))
+    net.eval()
+    with torch.no_grad():
+        net(torch.from_numpy(frames.inputs(slice(0, FRAMES), planar=True)))
+    torch.testing.assert_close(last[0].mean(dim=0), torch.zeros(1024), atol=0.2, rtol=0)
 
 
 def run(folder, frames):

@@ -49,7 +49,8 @@ def table1(
     torch.set_num_threads(threads)
     recipe = AblationRecipe(steps=steps, seed=seed)
     facts = {
-        "seed": seed,
+        "command": f"v2vpose ablate table1 --steps {steps} --test-frames {test_frames} "
+        f"--seed {seed}",
         "frames_to_see": recipe.frames,
         "batch": recipe.batch,
         "optimiser": f"Adam {recipe.learning_rate:g}, falling along a cosine in the second half",
@@ -108,5 +109,6 @@ def table2(
         hands = SyntheticHands(split="held_out", seed=seed)
         drawn = (hands.frame(i) for i in track(range(frames), "estimating", console=_err))
         found = evaluate_model(version, drawn, dataset="generated hands", keypoints=HAND_KEYPOINTS)
-    write_table2(out, found, {"frames": frames, "seed": seed})
+    command = f"v2vpose ablate table2 --frames {frames} --seed {seed}"
+    write_table2(out, found, {"command": command, "frames": frames})
     _err.print(f"table: {out / 'table2.md'}")

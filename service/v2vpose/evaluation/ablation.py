@@ -26,7 +26,7 @@ def write_table1(out: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[st
     Args:
         out: directory.
         rows: of each net: variant, parameters, steps, cpu_seconds, log of rounds.
-        facts: of the run: seed, batch, frames_seen, test_frames and so on.
+        facts: of the run: batch, frames_to_see, and what else is to be told.
     """
     out.mkdir(parents=True, exist_ok=True)
     found = json.dumps({"facts": facts, "rows": rows}, indent=2)
@@ -54,6 +54,8 @@ def table1_markdown(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any])
             f"| {row['steps'] * facts['batch']:,} | {argmax} | {subvoxel} "
             f"| {row['cpu_seconds']:.0f} s | {paper_mm} mm |"
         )
+    if any(row["steps"] * facts["batch"] < facts["frames_to_see"] for row in rows):
+        lines[2:2] = ["**Not finished**: the same command goes on.", ""]
     return "\n".join(lines) + "\n" + _facts(facts)
 
 

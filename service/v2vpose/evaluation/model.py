@@ -111,8 +111,8 @@ def _facts(measured: Measured, manifest: Manifest, *, hand_is_told: bool) -> dic
         },
     }
     if manifest.handedness is not None:
-        facts["handedness"] = "told" if hand_is_told else "found"
-        facts["handedness_right_percent"] = found["handedness_right_percent"]
+        right = f"found, right in {found['handedness_right_percent']} %"
+        facts["handedness"] = "told" if hand_is_told else right
     return facts
 
 

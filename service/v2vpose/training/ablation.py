@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from v2vpose.errors import InvalidFieldError
 from v2vpose.evaluation.distance import distances_mm
@@ -35,6 +36,7 @@ from v2vpose.values import Decode, FloatArray
 
 _HALF: Final = HEATMAP_SIDE / 2
 _WATCH_BATCH: Final = 32
+_SETTLE_FRAMES: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def rounds(
                 before_s = time.process_time()
                 loss = _turn(contestant, train, recipe, end)
                 contestant.seconds += time.process_time() - before_s
+                settle(contestant, train, end=end * recipe.batch)
                 contestant.log.append({"step": end, "loss": loss} | watch(contestant, held))
                 _save(contestant, run, recipe)
                 yield contestant
@@ -134,6 +137,26 @@ def watch(contestant: Contestant, held: AblationFrames) -> dict[str, float]:
         f"{decode}_mm": float(distances_mm(np.concatenate(points_mm), held.keypoints_mm).mean())
         for decode, points_mm in found.items()
     }
+
+
+@torch.no_grad()
+def settle(contestant: Contestant, train: AblationFrames, *, end: int) -> None:
+    """Take the statistics of batch normalisation anew, over the last frames before frame `end`.
+
+    Their running averages lag behind weights that move this fast; a net that learnt well would be
+    measured with statistics of what it was.
+    """
+    norms = [m for m in contestant.net.modules() if isinstance(m, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    contestant.net.train()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all that follow
+    for start in range(max(0, end - _SETTLE_FRAMES), end, _WATCH_BATCH):
+        rows = slice(start, min(start + _WATCH_BATCH, end))
+        _forward(contestant, train.inputs(rows, planar=contestant.variant.planar))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def rows_of(entered: list[Contestant]) -> list[dict[str, Any]]:
