@@ -222,6 +222,31 @@ async def test_below_the_quorum_is_tried_once_more_elsewhere(stack):
     assert (await asking).answers[1].keypoints_mm[0, 0] == 6
 
 
+async def test_late_members_without_which_there_is_no_quorum_are_not_waited_for_if_others_can_answer(
+    stack,
+):
+    bench = Bench(FakeEngine(replicas=2), NEVER, stack)
+    asking = await bench.ask(target(5))
+    bench.engine.sent[0].reply(1)
+    for epoch in (2, 3):
+        bench.engine.sent[0].to.late(epoch)
+    await until(lambda: len(bench.engine.sent) == 2)
+    assert {sent.replica for sent in bench.engine.sent} == {0, 1}
+    bench.engine.sent[1].reply()
+    assert sorted((await asking).answers) == [1, 2, 3]
+
+
+async def test_late_members_are_waited_for_where_nobody_else_can_answer(bench):
+    asking = await bench.ask(target(5))
+    bench.engine.sent[0].reply(1)
+    for epoch in (2, 3):
+        bench.engine.sent[0].to.late(epoch)
+    await asyncio.sleep(0)
+    assert not asking.done()
+    bench.engine.sent[0].reply(2, 3)
+    assert sorted((await asking).answers) == [1, 2, 3]
+
+
 async def test_whoever_waits_for_a_second_try_may_leave(stack):
     bench = Bench(FakeEngine(replicas=2), NEVER, stack)
     leaver = await bench.ask(target(5))

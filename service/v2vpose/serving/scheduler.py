@@ -236,6 +236,13 @@ class Scheduler:
         members = len(entry.question.known) + len(self._members(replica, entry))
         return members >= self._quorum.of(len(entry.question.epochs))
 
+    def _has_elsewhere(self, replica: int, entry: _Entry) -> bool:
+        """Whether another replica can answer, so that nobody need wait for late members here."""
+        return entry.failed_on is None and any(
+            other != replica and self._is_usable(other, entry)
+            for other in range(self._engine.replicas)
+        )
+
     def _members(self, replica: int, entry: _Entry) -> tuple[int, ...]:
         """Return the members to ask: late ones only if the others make no quorum."""
         states, question = self._engine.states(replica), entry.question
@@ -277,7 +284,7 @@ class Scheduler:
                 deadline_s=entry.deadline_s,
                 settle=partial(self._settle, entry, replica),
                 answers=dict(entry.question.known),
-                has_substitute=entry.has_substitute,
+                has_substitute=entry.has_substitute or self._has_elsewhere(replica, entry),
             )
             for entry, ask in zip(entries, asks, strict=True)
         ]
