@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(SYSTEM_PYTHON) is " + sys.version)'
@@ -49,14 +49,31 @@ check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
 
 .PHONY: train-hand
 train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store (2 h on two cores)
-	@$(PYTHON) -m v2vpose train --run runs/hand
-	@$(PYTHON) tools/publish_hand.py --run runs/hand --out runs/store/hand/1 --epochs 5 6 7 8 9
+	@$(PYTHON) -m v2vpose train --dataset hand --recipe compact --run runs/hand --out runs/store/hand/1
+	@$(PYTHON) tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: bench
-bench: $(STAMP) ## Run every side-by-side measurement in benchmarks/
-	@for script in $$(find benchmarks -maxdepth 1 -name '*.py' | sort); do \
-		echo "== $$script"; $(PYTHON) "$$script"; \
+bench: $(STAMP) ## Measure voxelization, the loader, serving overhead, and the port's way beside ours
+	@for name in voxelize loader serving_overhead port_pipeline; do \
+		echo "== $$name"; $(PYTHON) "benchmarks/$$name.py"; \
 	done
+
+.PHONY: lock
+lock: ## Write the locks of the image after pyproject.toml or constraints.txt changed (20 s)
+	@PYTHON=$(SYSTEM_PYTHON) deploy/image/lock.sh
+
+.PHONY: compose
+compose: $(STAMP) ## Build the image, bring docker-compose.yml up, test it; needs root on Debian (7 min)
+	@RESULTS=benchmarks/results/compose tools/compose_ci.sh
+
+.PHONY: loadtest
+loadtest: $(STAMP) ## The same, then 50, 80 and 200 % of what the service takes (15 min)
+	@tools/compose_ci.sh $(PYTHON) tools/three_loads.py
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Measure ours beside other servers, and how each fails (QUICK=1: ten minutes)
+	@$(PYTHON) -m benchmarks.peers $(if $(QUICK),--quick)
+	@$(PYTHON) -m benchmarks.peers.failures $(if $(QUICK),--quick)
 
 .PHONY: clean
 clean: ## Remove the virtual environment, caches and build output

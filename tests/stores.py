@@ -1,11 +1,13 @@
 """Small model versions with random weights, written by the store's own writer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from v2vpose.model_store import (
     Conventions,
+    HandednessJudge,
     Keypoint,
     Manifest,
     ModelStore,
@@ -32,9 +34,13 @@ def write_tiny_store(
     epochs: int = 3,
     with_detector: bool = False,
     num_keypoints: int = NUM_KEYPOINTS,
+    names: Sequence[str] = (),
     conventions: Conventions = Conventions(),  # noqa: B008  # frozen
+    judge: HandednessJudge | None = None,
 ) -> ModelVersion:
-    """Write one version of random weights and open it."""
+    """Write one version of random weights and open it; `names` of keypoints set their number."""
+    names = names or [f"k{i}" for i in range(num_keypoints)]
+    num_keypoints = len(names)
     torch.manual_seed(int(version))
     directory = root / model / version
     records = []
@@ -55,7 +61,7 @@ def write_tiny_store(
             description="random weights for tests",
             subject=Subject.HAND,
             handedness=Handedness.RIGHT,
-            keypoints=[Keypoint(name=f"k{i}", meaning="nowhere") for i in range(num_keypoints)],
+            keypoints=[Keypoint(name=name, meaning="nowhere") for name in names],
             skeleton=[(0, i) for i in range(1, num_keypoints)],
             input_side=INPUT_SIDE,
             width=WIDTH,
@@ -67,6 +73,7 @@ def write_tiny_store(
             decode=Decode.ARGMAX,
             epochs=records,
             detector=detector,
+            judge=judge,
         ),
     )
     return ModelStore(root).open(model, version)

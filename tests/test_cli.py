@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.datasets.writers import write_itop
 from tests.frames import CAMERA, sphere_frame
 from tests.stores import NUM_KEYPOINTS, write_tiny_store
 from v2vpose.__main__ import app
 from v2vpose.api.schemas import EstimateAnswer
+from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
+from v2vpose.model_store.importers import known_set
 from v2vpose.values import FoundBy
 
 ROOT = Path(__file__).parents[1]
@@ -182,29 +185,53 @@ def test_serve_refuses_a_wrong_variable_in_one_line(
     assert "unknown environment variable V2VPOSE_HTTP_PROT" in result.stderr
 
 
+def saved_rows(path: Path, *, frames: int = 4, off_px: float = 0.0) -> Path:
+    rows = np.random.default_rng(1).uniform(100, 200, (frames, 14 * 3))
+    np.savetxt(path, rows + off_px * (np.arange(42) % 3 == 0))
+    return path
+
+
+def evaluate_nyu(labels: Path, *more: str | Path) -> Result:
+    return run("evaluate", "--dataset", "nyu", "--labels", labels, *more)
+
+
 def test_two_methods_are_compared_from_their_files(tmp_path: Path) -> None:
-    labels, good, bad = (tmp_path / name for name in ("truth.txt", "good.txt", "bad.txt"))
-    rows = np.random.default_rng(1).uniform(100, 200, (4, 14 * 3))
-    for path, off_px in ((labels, 0.0), (good, 0.5), (bad, 4.0)):
-        np.savetxt(path, rows + off_px * (np.arange(42) % 3 == 0))
+    labels = saved_rows(tmp_path / "truth.txt")
+    good = saved_rows(tmp_path / "good.txt", off_px=0.5)
+    bad = saved_rows(tmp_path / "bad.txt", off_px=4)
     page = tmp_path / "page.html"
-    done = run(
-        "compare", "--dataset", "nyu", "--labels", labels, "--predictions", f"ours={good}",
-        "--predictions", bad, "--html", page,
-    )  # fmt: skip
+    more = ("--predictions", f"ours={good}", "--predictions", bad, "--report", page)
+    done = evaluate_nyu(labels, *more)
     assert done.exit_code == 0, done.stderr
     assert "nyu, 4 frames" in done.stdout
     assert done.stdout.index("ours") < done.stdout.index("bad")
     assert "<svg" in page.read_text()
+    told = evaluate_nyu(labels, *more, "--json", "--centre-source", "official")
+    methods = json.loads(told.stdout)["methods"]
+    assert [method["name"] for method in methods] == ["ours", "bad"]
+    assert methods[0]["centre_source"] == "official"
 
 
 def test_files_that_do_not_match_are_refused(tmp_path: Path) -> None:
-    labels, short = tmp_path / "truth.txt", tmp_path / "short.txt"
-    np.savetxt(labels, np.ones((4, 42)))
-    np.savetxt(short, np.ones((3, 42)))
-    done = run("compare", "--dataset", "nyu", "--labels", labels, "--predictions", short)
+    labels = saved_rows(tmp_path / "truth.txt")
+    short = saved_rows(tmp_path / "short.txt", frames=3)
+    done = evaluate_nyu(labels, "--predictions", short)
     assert done.exit_code == 1
-    assert done.stderr.startswith("v2vpose: ")
+    assert done.stderr.startswith("v2vpose: short: ")
+    assert "found (3, 14, 3), expected (4, 14, 3)" in done.stderr
+
+
+def test_evaluate_refuses_what_does_not_fit_together(tmp_path: Path) -> None:
+    labels = saved_rows(tmp_path / "truth.txt")
+    both = ("--predictions", labels, "--model", "hand")
+    for more, text in (
+        ((), "--labels and --predictions together"),
+        (both, "files of predictions or a model, found both"),
+        (("--predictions", labels, "--predictions", labels), "found truth twice"),
+    ):
+        done = evaluate_nyu(labels, *more)
+        assert done.exit_code == 1
+        assert text in done.stderr
 
 
 def test_a_data_set_that_is_not_there_is_reported_with_its_first_missing_file(
@@ -226,7 +253,69 @@ def test_weights_that_cannot_be_read_are_refused_and_leave_nothing(tmp_path: Pat
 
 
 def test_a_model_is_measured_on_held_out_frames(tmp_path: Path) -> None:
-    version = write_tiny_store(tmp_path, num_keypoints=21)
-    done = run("evaluate", "--frames", "2", "--json", "--store", version.directory.parents[1])
+    version = write_tiny_store(tmp_path, names=HAND_KEYPOINTS)
+    page = tmp_path / "page.html"
+    done = run(
+        "evaluate", "--frames", "2", "--json", "--report", page,
+        "--store", version.directory.parents[1],
+    )  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout)["frames"] == 2
+    found = json.loads(done.stdout)
+    assert found["frames"] == 2
+    assert [m["name"] for m in found["methods"]] == [
+        "hand 1, epoch 3, not refined",
+        "hand 1, epoch 3",
+        "hand 1, ensemble of 3",
+        "hand 1, ensemble of 3, sub-voxel",
+    ]
+    assert found["methods"][0]["centre_source"] == "own depth threshold"
+    assert found["methods"][1]["centre_source"] == "own depth threshold, refined"
+    assert "not refined" in page.read_text()
+
+
+def test_a_data_set_on_disk_needs_its_directory(store: Path) -> None:
+    done = run("evaluate", "--model", "hand", "--dataset", "nyu", "--store", store)
+    assert done.exit_code == 1
+    assert "--root: expected the directory of nyu" in done.stderr
+
+
+def test_table_2_is_measured_on_the_hand_model(tmp_path: Path) -> None:
+    version = write_tiny_store(tmp_path / "store", names=HAND_KEYPOINTS)
+    done = run(
+        "ablate", "table2", "--frames", "2", "--out", tmp_path / "out",
+        "--store", version.directory.parents[1],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "refined, ensemble (hand 1, ensemble of 3)" in (tmp_path / "out/table2.md").read_text()
+
+
+def test_a_body_model_on_itop_is_measured_by_precision(tmp_path: Path) -> None:
+    known = known_set("itop")
+    centres = np.array([[0.1, 0.2, 1.1], [-0.2, 0.1, 1.2], [0.0, 0.0, 1.2]])
+    balls = [
+        sphere_frame((x * 1000, -y * 1000, z * 1000), radius_mm=150, intrinsics=known.intrinsics)
+        for x, y, z in centres.tolist()
+    ]
+    write_itop(
+        tmp_path / "itop", view="top", split="test", ids=["00_00000", "00_00001", "00_00002"],
+        depth_m=np.stack([ball.depth_mm / 1000 for ball in balls]), is_valid=[1, 0, 1],
+        xyz_up_m=np.repeat(centres[:, None], 15, axis=1),
+    )  # fmt: skip
+    version = write_tiny_store(tmp_path / "store", model="itop", names=known.keypoints)
+    done = run(
+        "evaluate", "--model", "itop", "--dataset", "itop", "--view", "top", "--json",
+        "--root", tmp_path / "itop", "--store", version.directory.parents[1],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["frames"] == 2  # the invalid one is left out
+    assert found["curve_mm"][-1] == 400
+    for method in found["methods"]:
+        assert list(method["precision"]["per_part_percent"])[:2] == ["head", "neck"]
+        assert method["centre_source"].startswith("own depth threshold")
+        assert method["yaw"] is None
+    other = run(
+        "evaluate", "--model", "itop", "--dataset", "hand", "--store", version.directory.parents[1]
+    )
+    assert other.exit_code == 1
+    assert "at place 0 expected wrist, found head" in other.stderr

@@ -27,7 +27,7 @@ class HandMadeBackend:
     def offsets(self, crops: np.ndarray) -> FloatArray:
         return np.tile(self._offset, (len(crops), 1))
 
-    def peaks(self, occupancy: np.ndarray) -> Peaks:
+    def peaks(self, occupancy: np.ndarray, *, with_slices: bool = False) -> Peaks:  # noqa: ARG002
         self.seen.append(occupancy)
         side = occupancy.shape[1] // 2
         cells = np.arange(side)

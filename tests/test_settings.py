@@ -16,7 +16,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "grpc_port": ("0", 0),
     "model_store": ("/models", Path("/models")),
     "models": ("hand, body@2", ("hand", "body@2")),
-    "backend": ("torch", "torch"),
+    "backend": ("openvino-f32", "openvino-f32"),
     "replicas": ("2", 2),
     "engine": ("ray", "ray"),
     "ray_address": ("10.0.0.1:6379", "10.0.0.1:6379"),
@@ -57,7 +57,9 @@ def test_the_environment_changes_each_setting(name: str) -> None:
 def test_every_setting_is_read_by_the_composition_root() -> None:
     source = Path(app.__file__).read_text()
     used = set(re.findall(r"settings\.(\w+)", source))
-    assert set(Settings.model_fields) - {"model_store"} <= used  # through `store_path`
+    through_methods = {"model_store", "backend"}
+    assert set(Settings.model_fields) - through_methods <= used
+    assert {"store_path", "wished_backend"} <= used
     assert "store_path" in used
 
 

@@ -1,26 +1,35 @@
 #!/usr/bin/env bash
 # The deployment for real: lint every deploy file, build the Dockerfile as it is, bring the compose
-# file up as it is, and test what runs (tests/deploy/test_compose_up.py). Needs root on Debian.
+# file up as it is, and run a command beside it. Needs root on Debian, and skips in one line where
+# no Docker engine can run.
 #
-# A Docker engine of its own keeps everything in one folder, which is removed at the end. Where no
-# container registry can be reached the base image is made with mmdebstrap, and Prometheus,
-# Alertmanager and nginx are Debian's; Grafana has no such stand-in and is not started.
+#   tools/compose_ci.sh [COMMAND...]   default: the tests of what runs, tests/deploy/test_compose_up.py
 #
-#   KEEP=1   leave engine, containers and folder there, to look at
+# A Docker engine of its own keeps everything in one folder, which is removed at the end. No container
+# registry is asked: the base image is made with mmdebstrap, and Prometheus, Alertmanager and nginx
+# are Debian's; Grafana has no such stand-in and is not started.
+#
+#   RESULTS=folder  keep the log there, and what every panel of the dashboards showed
+#   KEEP=1          leave engine, containers and folder there, to look at
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 
-python=$PWD/.venv/bin/python
+python=${PYTHON:-$PWD/.venv/bin/python} # one that has this package and its tests
 work=$(mktemp -d "${TMPDIR:-/tmp}/v2vpose-compose.XXXXXX")
-export PATH=$work/tools/bin:$work/debian/usr/bin:$PATH
+if [[ -n ${RESULTS:-} ]]; then
+    mkdir -p "$RESULTS"
+    export PANELS=$RESULTS/panels.md
+    exec > >(sed --unbuffered "s|$work/||g; s|$PWD/||g" | tee "$RESULTS/log.txt") 2>&1
+fi
+export PATH=$work/tools/bin:$work/debian/usr/bin:$work/debian/usr/sbin:$PATH
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/config DOCKER_BUILDKIT=0
 
 say() { printf 'compose: %4d s  %s\n' "$SECONDS" "$*"; }
 skip() { # in one clear line
     say "skipped: $*"
-    rm -rf "$work"
+    say() { :; }
     exit 0
 }
 
@@ -31,8 +40,8 @@ clean_up() {
         return
     fi
     if [[ -n ${engine:-} ]]; then
-        ((status == 0)) || compose logs --tail 50 v2vpose prometheus alertmanager proxy || true
-        compose down --volumes --timeout 5 >/dev/null 2>&1 || true
+        ((status == 0)) || docker compose logs --tail 50 v2vpose prometheus alertmanager proxy || true
+        docker compose down --volumes --timeout 5 >/dev/null 2>&1 || true
         kill "$engine"
         wait "$engine" || true
     fi
@@ -40,33 +49,42 @@ clean_up() {
     awk -v at="$work/" 'index($2, at) == 1 {print $2}' /proc/mounts | sort -r |
         xargs --no-run-if-empty umount --lazy || true
     rm -rf "$work"
-    say "cleaned up"
+    ((status == 0)) && say "cleaned up" || say "FAILED, cleaned up"
 }
+trap clean_up EXIT
 
 packages() { # the engine, and the tools of the stand-ins: unpacked, not installed
     local missing=()
     command -v dockerd >/dev/null || missing+=(docker.io)
     command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
     apt-get update -qq
-    ((${#missing[@]} == 0)) || apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    ((${#missing[@]} == 0)) ||
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
+        skip "$(tail -1 "$work/apt.log")"
     mkdir "$work/debs" "$work/debian"
     (cd "$work/debs" && apt-get download -qq prometheus prometheus-alertmanager nginx) 2>/dev/null
     for deb in "$work"/debs/*.deb; do dpkg-deb --extract "$deb" "$work/debian"; done
     "$python" -m pip install -qq --target "$work/tools" --requirement deploy/requirements.txt
     mkdir -p "$DOCKER_CONFIG/cli-plugins"
     ln -s "$work/tools/bin/docker-compose" "$DOCKER_CONFIG/cli-plugins/docker-compose"
+    # No network of the engine leads out of this machine; a build takes the machine's.
+    printf 'services:\n  v2vpose: &host\n    build: {network: host}\n  loadtest: *host\n' \
+        >"$work/override.yml"
 }
 
 lint() {
     hadolint Dockerfile
-    PYTHONPATH=$work/tools "$python" -m yamllint --strict --config-file deploy/yamllint.yml \
+    PYTHONPATH=$work/tools:service "$python" -m yamllint --strict --config-file deploy/yamllint.yml \
         docker-compose.yml deploy
     promtool check config deploy/prometheus/prometheus.yml
     promtool test rules deploy/prometheus/rules_test.yml
     amtool check-config deploy/alertmanager/alertmanager.yml
+    # As it is, but for names that only the engine's network knows.
+    sed 's/server v2vpose:/server 127.0.0.1:/' deploy/proxy/nginx.conf >"$work/nginx.conf"
+    nginx -t -e stderr -c "$work/nginx.conf"
     docker compose --profile '*' config --quiet
     docker compose -f docker-compose.yml -f deploy/compose.gpu.yml config --quiet
-    PYTHONPATH=$work/tools "$python" -m pytest -q tests/deploy --ignore tests/deploy/test_compose_up.py
+    PYTHONPATH=$work/tools:service "$python" -m pytest -q tests/deploy --ignore tests/deploy/test_compose_up.py
 }
 
 start_engine() {
@@ -101,6 +119,8 @@ stand_ins() { # the images of Dockerfile and docker-compose.yml, under their own
         --customize-hook='ln -s python3 "$1"/usr/bin/python' \
         "$(. /etc/os-release && echo "$VERSION_CODENAME")" - "$(own_sources)" |
         docker import --change 'CMD ["python3"]' - python:3.11-slim >/dev/null
+    docker run --rm --network none python:3.11-slim true 2>"$work/run.log" ||
+        skip "containers do not run here: $(tail -1 "$work/run.log")"
 
     image=$(docker compose config --images prometheus | grep '^prom/prometheus:')
     stand_in "$image" usr/bin/prometheus /bin/prometheus /prometheus
@@ -125,10 +145,8 @@ stand_in() { # image, program, its place in the image, a folder that it owns, on
 	USER nobody
 	ENTRYPOINT $([[ $1 == *nginx* ]] && echo '[]' || echo "[\"$3\"]")
 	EOT
-    docker build --quiet --tag "$1" "$own" >/dev/null
+    docker build --quiet --tag "$1" "$own" 2>&1 >/dev/null | sed '/^DEPRECATED/,/^$/d'
 }
-
-compose() { docker compose -f docker-compose.yml -f "$work/override.yml" --profile proxy "$@"; }
 
 build() {
     # This machine's own wheels (a CPU build of torch), served to the build on loopback.
@@ -139,11 +157,9 @@ build() {
         wheels=$!
         export PIP_FIND_LINKS=http://127.0.0.1:18765
     fi
-    # No network of the engine leads out of this machine; the build takes the machine's.
-    printf 'services:\n  v2vpose:\n    build: {network: host}\n' >"$work/override.yml"
     REVISION=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
     export REVISION
-    if ! compose build v2vpose >"$work/build.log" 2>&1; then
+    if ! docker compose build v2vpose >"$work/build.log" 2>&1; then
         tail -30 "$work/build.log"
         return 1
     fi
@@ -151,7 +167,6 @@ build() {
 
 ((EUID == 0)) || skip "needs root"
 command -v apt-get >/dev/null || skip "needs Debian's packages"
-trap clean_up EXIT
 say "packages"
 packages
 say "lint"
@@ -160,14 +175,20 @@ say "engine"
 start_engine
 say "stand-in images"
 stand_ins
+export COMPOSE_FILE=docker-compose.yml:$work/override.yml COMPOSE_PROFILES=proxy
 say "build"
 build
 say "image: $(docker image inspect --format '{{.Size}}' v2vpose:latest | numfmt --to=iec)"
 docker history --no-trunc --format '{{.Size}}\t{{.CreatedBy}}' v2vpose:latest |
     awk -F'\t' '$1 !~ /^0B/ {print "  " $1 "  " substr($2, 1, 90)}'
 say "up"
-compose up --detach --no-build --wait --wait-timeout 180 v2vpose prometheus alertmanager proxy
-say "tests"
-COMPOSE_UP=1 COMPOSE_FILE=docker-compose.yml:$work/override.yml COMPOSE_PROFILES=proxy \
-    PYTHONPATH=$work/tools "$python" -m pytest -v --no-header tests/deploy/test_compose_up.py
+docker compose up --detach --no-build --wait --wait-timeout 300 \
+    v2vpose prometheus alertmanager proxy >"$work/up.log" 2>&1 || { cat "$work/up.log"; exit 1; }
+docker compose ps --format '  {{.Service}}: {{.Status}}'
+if (($# == 0)); then
+    set -- env COMPOSE_UP=1 PYTHONPATH="$work/tools:service" \
+        "$python" -m pytest -v --no-header tests/deploy/test_compose_up.py
+fi
+say "run"
+"$@"
 say "passed"

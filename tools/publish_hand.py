@@ -1,19 +1,16 @@
-"""Publish epoch checkpoints of a training run as a version of the store, with measured figures.
+"""Turn what `v2vpose train --dataset hand` wrote into a published version, with measured figures.
 
-    python tools/publish_hand.py --run runs/hand --out model_store/hand/1 --epochs 4 5 6 7 8
+    python tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
-Writes the checkpoints, the localising nets, `manifest.json` (recipe, figures), `log.csv` and
-`curve.png`. The figures are those of `v2vpose evaluate --model hand --frames 1000`.
+Keeps the chosen epoch checkpoints, fits the judge of handedness, and writes judge, decoding and
+figures into `manifest.json`; the figures are those of `v2vpose evaluate --frames 1000`.
 """
 
 import argparse
-import csv
-import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from rich.progress import track
 
@@ -21,13 +18,9 @@ from v2vpose.datasets.synthetic import SyntheticHands
 from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.measure import figures, measure
 from v2vpose.model_store import HandednessJudge, ModelStore, ModelVersion, write_manifest
-from v2vpose.training.hand import publish_hand
-from v2vpose.training.recipe import COMPACT_HAND
 from v2vpose.training.samples import bbox_midpoint
 from v2vpose.values import Decode, DepthFrame, Hint
 
-mpl.use("Agg")
-LOG_FILE, CURVE_FILE = "log.csv", "curve.png"
 JUDGE_SEED = 99  # no run is trained with it
 
 
@@ -72,37 +65,10 @@ def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> Handedness
     return HandednessJudge(epoch=epoch, per_confidence=round(float(grid[loss.argmin()]), 1))
 
 
-def draw_curve(log: Path, out: Path) -> None:
-    """Draw losses and held-out errors over the steps of the run."""
-    import matplotlib.pyplot as plt
-
-    rows = list(csv.DictReader(log.open()))
-    steps = [float(row["step"]) for row in rows]
-    figure, (losses, errors) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    losses.plot(steps, [float(row["v2v_loss"]) for row in rows], color="#1f77b4")
-    losses.set(
-        xlabel="step", ylabel="loss of the V2V net", title="training (squared error a frame)"
-    )
-    for name, label in (
-        ("argmax_mm", "keypoints, argmax"),
-        ("subvoxel_mm", "keypoints, sub-voxel"),
-        ("refined_mm", "reference point, refined"),
-    ):
-        errors.plot(steps, [float(row[name]) for row in rows], label=label)
-    errors.set(xlabel="step", ylabel="mean error, mm", ylim=(0, None),
-               title="128 held-out frames, hints off by sigma 20 mm an axis")  # fmt: skip
-    errors.legend(frameon=False)
-    for axes in (losses, errors):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    figure.savefig(out, dpi=110)
-
-
 def main() -> None:
-    """Publish, measure, and write the figures into the manifest."""
+    """Choose epochs, fit the judge, measure, and write it all into the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, default=Path("runs/hand"))
-    parser.add_argument("--out", type=Path, default=Path("model_store/hand/1"))
+    parser.add_argument("--version", type=Path, default=Path("runs/store/hand/1"))
     parser.add_argument("--epochs", type=int, nargs="+", required=True)
     parser.add_argument("--decode", type=Decode, default=Decode.SUBVOXEL, choices=list(Decode))
     parser.add_argument("--passes", type=int, default=1, help="of the refiner")
@@ -110,26 +76,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--note", default="", help="for the training record")
     args = parser.parse_args()
-    manifest = publish_hand(
-        args.run,
-        args.out,
-        recipe=COMPACT_HAND,
-        epochs=args.epochs,
-        decode=args.decode,
-        refiner_passes=args.passes,
-        judge=None,
-        training={"recipe": asdict(COMPACT_HAND), "command": "v2vpose train", "note": args.note},
-        figures={},
+    store = ModelStore(args.version.parent.parent)
+    model, number = args.version.parent.name, args.version.name
+    trained = store.open(model, number).manifest
+    manifest = trained.model_copy(
+        update={
+            "epochs": [record for record in trained.epochs if record.epoch in args.epochs],
+            "decode": args.decode,
+            "refiner": trained.refiner.model_copy(update={"passes": args.passes}),
+            "training": trained.training | {"note": args.note},
+        }
     )
-    store = ModelStore(args.out.parent.parent)
-    model, number = args.out.parent.name, args.out.name
+    write_manifest(args.version, manifest)
     judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
     manifest = manifest.model_copy(update={"judge": judge})
-    write_manifest(args.out, manifest)
-    shutil.copyfile(args.run / LOG_FILE, args.out / LOG_FILE)
-    draw_curve(args.out / LOG_FILE, args.out / CURVE_FILE)
+    write_manifest(args.version, manifest)
     found = measured(store.open(model, number), frames=args.frames, seed=args.seed)
-    write_manifest(args.out, manifest.model_copy(update={"figures": found}))
+    write_manifest(args.version, manifest.model_copy(update={"figures": found}))
+    for record in trained.epochs:
+        if record not in manifest.epochs:
+            (args.version / record.file).unlink()
 
 
 if __name__ == "__main__":

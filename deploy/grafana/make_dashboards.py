@@ -122,7 +122,7 @@ SERVICE: Final[dict[str, tuple[Graph, ...]]] = {
                 ),
             ),
         ),
-        Graph("p99 by stage", "s", quantiles("v2vpose_stage_seconds", by="stage")[-1:]),
+        Graph("Latency by stage", "s", quantiles("v2vpose_stage_seconds", by="stage")),
     ),
     "Queue": (
         Graph(

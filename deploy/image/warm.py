@@ -9,13 +9,14 @@ from v2vpose.values import DepthArray, DepthFrame, Intrinsics
 from v2vpose.voxel import voxelize
 
 ROWS, COLS = 240, 320
+FOCAL_PX = 320.0
 SIDE_MM = 250.0
 AHEAD_MM = np.array([0.0, 0.0, 500.0])
 
 
 def main() -> None:
     """Go the way of a depth map, up to the nets, with the types that the service has there."""
-    camera = Intrinsics(fx_px=COLS, fy_px=COLS, cx_px=COLS / 2, cy_px=ROWS / 2)
+    camera = Intrinsics(fx_px=FOCAL_PX, fy_px=FOCAL_PX, cx_px=COLS / 2, cy_px=ROWS / 2)
     frame = DepthFrame(np.full((ROWS, COLS), AHEAD_MM[2], dtype=np.float32), camera)
     decode_rvl(encode_rvl(frame.depth_mm.astype(np.uint16)), width=COLS, height=ROWS)
     crop = target_crop(frame, AHEAD_MM, side_mm=SIDE_MM, reach_mm=SIDE_MM)

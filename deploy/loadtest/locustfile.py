@@ -6,19 +6,23 @@ Arrivals are on a fixed clock, however slow the answers (an open loop): every Re
 sends one request a second, every StreamRobot is one camera. A latency counts from the instant the
 request was due. What the service refuses with a "try again" (429, RESOURCE_EXHAUSTED) is counted
 as `refused` and is no failure; everything else that is not a pose is one. Frames that a stream
-skips for newer ones are counted in the log.
+skips for newer ones are counted in the log. BusyCaller is the exception: it asks again as soon as
+it is answered, which tells how much the service can serve.
 
 Environment: REST_URL, GRPC_TARGET, V2VPOSE_API_KEY, FRAMES (how many different ones),
-P99_MS (the objective; 500), MAX_REFUSED (the largest share of refusals; 0).
+P99_MS (the objective; 500), MAX_REFUSED (the largest share of refusals; 0),
+SAMPLES (a file to write every answer and skipped frame into, as CSV; default: none).
 The exit code is 1 after a failure, a missed objective or too many refusals.
 """
 
+import csv
 import itertools
 import logging
 import os
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,6 +33,7 @@ from frames import EncodedFrame, encoded_frames
 from geventhttpclient import HTTPClient
 from locust import User, events, task
 from locust.env import Environment
+from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationStub
@@ -40,22 +45,26 @@ GRPC_TARGET = os.environ.get("GRPC_TARGET", "127.0.0.1:50051")
 API_KEY = os.environ.get("V2VPOSE_API_KEY")
 P99_MS = float(os.environ.get("P99_MS", "500"))
 MAX_REFUSED = float(os.environ.get("MAX_REFUSED", "0"))
+SAMPLES = os.environ.get("SAMPLES")
 KEY = {} if API_KEY is None else {"x-api-key": API_KEY}
 TIMEOUT_S = 30.0
 PERIOD_S = 1.0
 FRAME_PERIOD_S = 1 / 30
 REFUSED = "refused"
+SKIPPED = "skipped"
 
 _GOLDEN = 0.618034  # phases k * golden modulo 1 are spread evenly, for any number of users
 _log = logging.getLogger("loadtest")
 _frames: list[EncodedFrame] = []
 _users = itertools.count()
+_samples: list[tuple[float, str, str, float, str]] = []
 
 
 @events.init.add_listener
 def _generate(environment: Environment, **_: Any) -> None:
     del environment
     _frames.extend(encoded_frames())
+    gevent.get_hub().loop.update_now()  # or the run's time would count from before that
     _log.info("%d frames generated", len(_frames))
 
 
@@ -77,6 +86,16 @@ def _judge(environment: Environment, **_: Any) -> None:
     for verdict in verdicts:
         _log.error(verdict)
     environment.process_exit_code = 1 if verdicts else 0
+
+
+@events.quit.add_listener
+def _write_samples(**_: Any) -> None:
+    """Write every answer: seconds when it was due, how it was asked, how it ended."""
+    if SAMPLES is not None:
+        with Path(SAMPLES).open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("due_s", "method", "name", "latency_ms", "error"))
+            rows.writerows(sorted(_samples))
 
 
 class _OpenLoopUser(User):
@@ -138,6 +157,18 @@ class RestUser(_OpenLoopUser):
         tell(self.environment, "REST", name, due_s, error)
 
 
+class BusyCaller(RestUser):
+    """Posts the next PNG as soon as the last one is answered."""
+
+    def arrive(self) -> None:
+        """Send, and wait for the answer."""
+        self.send(next(self._frames), time.perf_counter())
+
+    def wait_time(self) -> float:
+        """Return no time."""
+        return 0
+
+
 class RpcUser(_OpenLoopUser):
     """Asks for one estimate a second."""
 
@@ -176,25 +207,30 @@ class StreamRobot(User):
 
     @task
     def session(self) -> None:
-        """Keep a stream open until locust ends the user; reopen it if the service ends it."""
+        """Keep a stream open until locust stops; reopen it if the service ends it."""
         due_s: dict[int, float] = {}
         frame = _frames[next(_users) % len(_frames)]
         call = self._stub.EstimateStream(_camera(frame, due_s), metadata=tuple(KEY.items()))
-        skipped = 0
+        answered = -1
         try:
             for answer in call:
-                skipped = answer.dropped_total
+                answered = answer.sequence
                 failed = answer.WhichOneof("result") == "error"
                 refused = failed and answer.error.is_retryable
                 name = REFUSED if refused else "rpc_stream_frame"
                 error = answer.error.code if failed and not refused else None
                 tell(self.environment, "stream", name, due_s.pop(answer.sequence), error)
+                if self.environment.runner.state not in {STATE_SPAWNING, STATE_RUNNING}:
+                    break
         except grpc.RpcError as failure:
             error = f"{failure.code().name} {failure.details()}"
             tell(self.environment, "stream", "rpc_stream", time.perf_counter(), error)
+            gevent.sleep(PERIOD_S)
         finally:
             call.cancel()
-            _log.info("stream: %d frames sent, %d skipped", max(due_s, default=0) + 1, skipped)
+            skipped = [due for sequence, due in due_s.items() if sequence < answered]
+            _samples.extend((due, "stream", SKIPPED, 0.0, "") for due in skipped)
+            _log.info("stream: %d frames skipped, the last answered is %d", len(skipped), answered)
 
     def on_stop(self) -> None:
         """Hang up."""
@@ -215,10 +251,12 @@ def _camera(frame: EncodedFrame, due_s: dict[int, float]) -> Iterator[pb.Estimat
 
 def tell(environment: Environment, method: str, name: str, due_s: float, error: str | None) -> None:
     """Record one answer."""
+    latency_ms = 1000 * (time.perf_counter() - due_s)
+    _samples.append((due_s, method, name, latency_ms, error or ""))
     environment.events.request.fire(
         request_type=method,
         name=name,
-        response_time=1000 * (time.perf_counter() - due_s),
+        response_time=latency_ms,
         response_length=0,
         exception=None if error is None else RuntimeError(error),
         context={},

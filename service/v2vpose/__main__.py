@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from v2vpose import __version__
-from v2vpose.cli import data, learn
+from v2vpose.cli import ablate, data, evaluate, export, synth, train
 from v2vpose.cli.refusals import fail, refusals
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(learn.app)
+app.add_typer(train.app)
+app.add_typer(evaluate.app)
+app.add_typer(export.app)
 app.add_typer(data.app)
+app.add_typer(ablate.app, name="ablate")
+app.add_typer(synth.app)
 _out: Final = Console()
 _err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -39,6 +43,16 @@ class HandednessChoice(StrEnum):
     AUTO = "auto"
     RIGHT = "right"
     LEFT = "left"
+
+
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What runs the nets: openvino, openvino-f32, openvino-bf16, torch or cuda. "
+        "[dim]\\[default: the fastest here][/]",
+    ),
+]
 
 
 class EngineChoice(StrEnum):
@@ -79,6 +93,7 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of gRPC; 0 = any free one. [dim]\\[default: 50051][/]")
     ] = None,
+    backend: Backend = None,
     store: Store = None,
     engine: Annotated[
         EngineChoice | None,
@@ -108,6 +123,7 @@ def serve(
                 host=host,
                 http_port=http_port,
                 grpc_port=grpc_port,
+                backend=backend,
                 model_store=store,
                 engine=engine,
                 ray_address=ray_address,
@@ -150,6 +166,7 @@ def estimate(
     picture: Annotated[
         Path | None, typer.Option(metavar="OUT.png", help="Save a picture of the answer.")
     ] = None,
+    backend: Backend = None,
     store: Store = None,
 ) -> None:
     """Estimate the pose in one depth map, here, without a service.
@@ -169,12 +186,13 @@ def estimate(
             depth_mm = decode_image(_bytes_of(file), None, depth_unit_mm=unit_mm, limits=Limits())
             frame = DepthFrame(depth_mm, Intrinsics(fx_px=fx, fy_px=fy, cx_px=cx, cy_px=cy))
             hint = Hint(reference_point_mm=hint_point, roi_px=roi, range_mm=near_far)
-            root = Settings.read(model_store=store).store_path()
+            settings = Settings.read(model_store=store, backend=backend)
+            root = settings.store_path()
             models = ModelStore(root)
             if not models.models():
                 fail(f"no models in {root}")
             opened = models.open(model or models.models()[0], model_version)
-            estimator = Estimator.load(opened)
+            estimator = Estimator.load(opened, backend=settings.wished_backend())
         with _busy("estimating"):
             hand = None if handedness == "auto" else Handedness(handedness.value)
             pose = estimator.estimate(frame, Options(hint=hint, handedness=hand))

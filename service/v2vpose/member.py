@@ -4,27 +4,33 @@ A batch of crops -> refine the reference point -> voxelize -> forward -> peaks -
 The estimator and the workers both call it, so a served answer cannot drift from the estimator's.
 """
 
-import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import torch
 
-from v2vpose.backends import Backend, TorchBackend
+from v2vpose.backends import (
+    Backend,
+    BackendName,
+    BackendWish,
+    NetShape,
+    TorchBackend,
+    chosen_backend,
+)
+from v2vpose.backends.graphs import cuda_capture
 from v2vpose.geometry.camera import displaced
 from v2vpose.geometry.cubic_box import CubicBox, camera_from_heatmap
 from v2vpose.heatmaps import peak_coordinates
 from v2vpose.localise import refiner_crop
-from v2vpose.model_store import ModelVersion
+from v2vpose.model_store import Manifest, ModelVersion
 from v2vpose.nets import Refiner, V2VNet
 from v2vpose.values import Decode, FloatArray, MemberAnswer, TargetCrop
 from v2vpose.voxel import voxelize
 
-BackendName: TypeAlias = Literal["openvino", "torch", "cuda"]
 STAGES: Final = ("refine", "voxelize", "forward", "peak")
 _NEAREST_MM: Final = 50.0
 
@@ -78,6 +84,7 @@ class Member:
         """Estimate the keypoints of every crop; each answer is as if it were alone."""
         if not crops:
             return MemberBatch(answers=())
+        crops = [_contiguous(crop) for crop in crops]
         stage_s = dict.fromkeys(STAGES, 0.0)
         with _timed(stage_s, "refine"):
             centers_mm = self._refine(crops)  # (B, 3)
@@ -97,7 +104,8 @@ class Member:
                 ]
             )  # (B, S, S, S)
         with _timed(stage_s, "forward"):
-            peaks = self._backend.peaks(occupancy)  # of (B, K) heatmaps
+            wants_slices = any(crop.wants_slices for crop in crops)
+            peaks = self._backend.peaks(occupancy, with_slices=wants_slices)  # of (B, K) heatmaps
         with _timed(stage_s, "peak"):
             xyz_cell = peak_coordinates(peaks, decode)  # (B, K, 3)
             confidence = np.clip(peaks.height, 0, 1).astype(np.float64)  # (B, K)
@@ -112,6 +120,9 @@ class Member:
                     confidence=confidence[b],
                     refined_point_mm=box.center_mm,
                     occupied_vox=int(occupancy[b].sum(dtype=np.int64)),
+                    heatmap_slices=peaks.slices[b]
+                    if crops[b].wants_slices and peaks.slices is not None
+                    else None,
                 )
                 for b, box in enumerate(boxes)
             )
@@ -142,6 +153,13 @@ def reach_mm(*, side_mm: float, refiner_side_mm: float, refiner_passes: int) -> 
     return moves + last_view
 
 
+def _contiguous(crop: TargetCrop) -> TargetCrop:
+    """Return the crop with its depth in one piece; kernels are compiled for that alone."""
+    if crop.depth_mm.flags.c_contiguous:
+        return crop
+    return replace(crop, depth_mm=np.ascontiguousarray(crop.depth_mm))
+
+
 @contextmanager
 def _timed(stage_s: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -150,14 +168,16 @@ def _timed(stage_s: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def load_member(
-    version: ModelVersion, epoch: int, *, backend: BackendName, threads: int = 0
+    version: ModelVersion, epoch: int, *, backend: BackendWish | None, threads: int = 0
 ) -> Member:
     """Load one epoch checkpoint of a model version onto a backend.
 
     Args:
         version: the model version.
         epoch: which checkpoint.
-        backend: `openvino` (CPU, bf16), `torch` (CPU, float32: the reference), `cuda` (bf16).
+        backend: `openvino-f32` or `-bf16` (CPU), `torch` (CPU, float32: the reference), `cuda`
+            (bf16, one graph for each batch size); None = the fastest here, `openvino` = its faster
+            precision: tried once in this process, see `backends.choice`.
         threads: cores that OpenVINO may use; 0 = all.
 
     Raises:
@@ -165,10 +185,11 @@ def load_member(
         InvalidModelError: the checkpoint is broken.
     """
     manifest = version.manifest
+    name = chosen_backend(net_shape(manifest), backend, threads=threads, is_apart=False)
     v2v, refiner = version.load_epoch(epoch)
     return Member(
         epoch=epoch,
-        backend=_backend(v2v, refiner, manifest.input_side, backend, threads),
+        backend=_backend(v2v, refiner, manifest.input_side, name, threads),
         input_side=manifest.input_side,
         refiner_side_mm=manifest.refiner.side_mm,
         refiner_passes=manifest.refiner.passes,
@@ -177,20 +198,24 @@ def load_member(
     )
 
 
-def best_backend() -> BackendName:
-    """Return what runs fastest here: CUDA, else OpenVINO if installed, else PyTorch."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "openvino" if importlib.util.find_spec("openvino") else "torch"
+def net_shape(manifest: Manifest) -> NetShape:
+    """Return what the speed of a version's V2V net depends on."""
+    return NetShape(len(manifest.keypoints), manifest.width, manifest.input_side)
 
 
 def _backend(
     v2v: V2VNet, refiner: Refiner, input_side: int, name: BackendName, threads: int
 ) -> Backend:
-    if name == "openvino":
+    if name in {"openvino-f32", "openvino-bf16"}:
         from v2vpose.backends.openvino_backend import OpenVINOBackend  # noqa: PLC0415  # an extra
 
-        return OpenVINOBackend(v2v, refiner, input_side=input_side, threads=threads)
+        return OpenVINOBackend(
+            v2v,
+            refiner,
+            input_side=input_side,
+            precision="f32" if name == "openvino-f32" else "bf16",
+            threads=threads,
+        )
     if name == "cuda":
-        return TorchBackend(v2v, refiner, device="cuda", dtype=torch.bfloat16)
+        return TorchBackend(v2v, refiner, device="cuda", dtype=torch.bfloat16, capture=cuda_capture)
     return TorchBackend(v2v, refiner)

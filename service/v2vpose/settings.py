@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from v2vpose.errors import InvalidFieldError
 
 PREFIX: Final = "V2VPOSE_"
+Backend: TypeAlias = Literal["openvino", "openvino-f32", "openvino-bf16", "torch", "cuda"]
 _STORE: Final = "model_store"
 _LINK: Final = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP)(_\w+)?$")
 
@@ -39,8 +40,9 @@ class Settings(BaseSettings):
         description="Models to serve, the default one first: `hand,body@2`; "
         "default: all in the store, in the newest version.",
     )
-    backend: Literal["auto", "openvino", "torch", "cuda"] = Field(
-        "auto", description="What runs the nets; auto: the fastest here."
+    backend: Literal["auto"] | Backend = Field(
+        "auto",
+        description="What runs the nets; auto: the fastest here. openvino: its faster precision.",
     )
     replicas: int = Field(1, gt=0, description="Copies of every ensemble.")
     engine: Literal["local", "ray"] = Field(
@@ -126,6 +128,10 @@ class Settings(BaseSettings):
                 for e in error.errors()
             )
             raise InvalidFieldError("; ".join(texts)) from error
+
+    def wished_backend(self) -> Backend | None:
+        """Return what runs the nets; None = the fastest here."""
+        return None if self.backend == "auto" else self.backend
 
     def store_path(self) -> Path:
         """Return the model store's directory.

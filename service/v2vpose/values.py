@@ -46,6 +46,13 @@ class Decode(StrEnum):
     SUBVOXEL = "subvoxel"
 
 
+class Aggregate(StrEnum):
+    """How the members' keypoints become one: the paper's mean, or the median of each coordinate."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
+
+
 class FoundBy(StrEnum):
     """Where a first reference point came from."""
 
@@ -195,16 +202,18 @@ class TargetCrop:
     """All that crosses to a member: the depth around one target, and where to look in it.
 
     Attributes:
-        depth_mm: (h, w) float32 window of the depth map; 0 = no reading.
+        depth_mm: (h, w) float32 window of the depth map, a copy or a view; 0 = no reading.
         intrinsics: the camera, its principal point shifted into the window.
         reference_point_mm: (3,) the first reference point.
         side_mm: edge of the cubic box to voxelize.
+        wants_slices: whether the answer shall hold slices of the heatmaps.
     """
 
     depth_mm: DepthArray
     intrinsics: Intrinsics
     reference_point_mm: FloatArray
     side_mm: float
+    wants_slices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +225,19 @@ class MemberAnswer:
         confidence: (K,) peak height of each heatmap, clipped to 0..1.
         refined_point_mm: (3,) centre of the cubic box that was voxelized.
         occupied_vox: how many voxels of the box were occupied; 0 = there was nothing to see.
+        heatmap_slices: (K, 3, S, S) see `heatmaps.slices_through`; None unless the crop wants them.
     """
 
     keypoints_mm: FloatArray
     confidence: FloatArray
     refined_point_mm: FloatArray
     occupied_vox: int
+    heatmap_slices: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """One target's keypoints, the mean over the epoch checkpoints that answered.
+    """One target's keypoints, the mean (or median) over the epoch checkpoints that answered.
 
     Attributes:
         keypoints_mm: (K, 3) camera frame, millimetres.
@@ -239,8 +250,9 @@ class Pose:
         refined_point_mm: (3,) mean of the members' refined points.
         side_mm: edge of the cubic box.
         epochs: the epoch checkpoints asked.
-        answered: those that answered.
-        members: answer of each member that answered, by epoch, in camera millimetres.
+        answered: those whose answers made up the pose.
+        empty: those that saw an empty box, and so have nothing to say.
+        members: answer of each member in `answered`, by epoch, in camera millimetres.
     """
 
     keypoints_mm: FloatArray
@@ -254,6 +266,7 @@ class Pose:
     side_mm: float
     epochs: tuple[int, ...]
     answered: tuple[int, ...]
+    empty: tuple[int, ...] = ()
     members: dict[int, MemberAnswer] = field(default_factory=dict)
 
     @property

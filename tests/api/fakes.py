@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from v2vpose.errors import UnknownModelError
+from v2vpose.errors import NothingToEstimateError, UnknownModelError
 from v2vpose.estimator import Options
 from v2vpose.geometry.camera import pixel_from_camera
 from v2vpose.model_store import EpochRecord, Keypoint, Manifest, RefinerRecord, Subject
@@ -27,6 +27,9 @@ NAMES = ("wrist", "thumb_tip", "index_tip")
 KEYPOINTS_MM = np.array([[0.0, 50.0, 400.0], [-60.0, 0.0, 390.0], [-20.0, -80.0, 410.1234]])
 SPREAD_MM = np.array([1.0, 2.0, 3.0])
 CONFIDENCE = np.array([0.9, 0.8, 0.7])
+
+SLICES = np.arange(len(NAMES) * 3 * 4, dtype=np.uint8).reshape(len(NAMES), 3, 2, 2)
+NOWHERE = NothingToEstimateError("no readings there")
 
 
 @cache
@@ -66,7 +69,9 @@ def pose(frame: DepthFrame, answered: tuple[int, ...] = (1, 2)) -> Pose:
         epochs=(1, 2),
         answered=answered,
         members={
-            e: MemberAnswer(KEYPOINTS_MM + e, CONFIDENCE, np.array([3.0, 4.0, 405.0]), 100)
+            e: MemberAnswer(
+                KEYPOINTS_MM + e, CONFIDENCE, np.array([3.0, 4.0, 405.0]), 100, SLICES + np.uint8(e)
+            )
             for e in answered
         },
     )
@@ -121,7 +126,9 @@ class FakePipeline:
         if self.error is not None:
             raise self.error
         answer = self.change(pose(frame, self.answered), call)
-        return Estimate(answer, served.model, served.version, {"locate": 0.001, "forward": 0.01})
+        timing_s = {"locate": 0.001, "forward": 0.01}
+        targets = (answer, NOWHERE, answer)[: options.wanted] if options.are_plural else ()
+        return Estimate(answer, served.model, served.version, timing_s, targets)
 
     def models(self) -> Sequence[Manifest]:
         return [manifest(version=self.version)]

@@ -6,17 +6,19 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests.api.decode.makers import PIXELS
-from tests.api.fakes import manifest, pose
+from tests.api.fakes import NOWHERE, manifest, pose
 from tests.frames import sphere_frame
 from v2vpose.api.answer import estimate_answer, model_info
 from v2vpose.api.decode import Encoding
 from v2vpose.api.fields import EstimateFields, Include
-from v2vpose.api.messages import encoding_of, fields_of, model_message, pose_message
+from v2vpose.api.messages import estimate_message, model_message, pose_message
 from v2vpose.api.pb import pose_pb2 as pb
+from v2vpose.api.rpc_fields import encoding_of, fields_of
 from v2vpose.errors import InvalidFieldError, UnsupportedEncodingError
 from v2vpose.serving.pipeline import Estimate
 
 POINT = pb.Point(x_mm=1, y_mm=2, z_mm=3)
+ROI = pb.RegionOfInterest(u0=1, v0=2, u1=3, v1=4)
 CAMERA = {"fx_px": 475.5, "fy_px": 476.0, "cx_px": 320.0, "cy_px": 240.0}
 
 
@@ -59,6 +61,29 @@ def test_the_message_says_what_rests_json_says() -> None:
     assert message == json
 
 
+def test_several_targets_are_a_list_in_both() -> None:
+    one = pose(sphere_frame((0.0, 0.0, 400.0)))
+    estimate = Estimate(one, "hand", "1", {}, (one, NOWHERE))
+    json = estimate_answer(estimate, manifest(), request_id="r")
+    message = as_rest(
+        estimate_message(estimate, manifest(), request_id="r"),
+        label="HANDEDNESS_",
+        found_by="FOUND_BY_",
+    )
+    first, second = json["targets"]
+    del first["pose"]["skeleton"], json["request_id"]
+    for absent in ("members", "heatmap_slices"):
+        assert message["targets"][0]["pose"].pop(absent) == []
+    assert message == json
+    assert second["error"] == {
+        "code": "nothing_to_estimate",
+        "detail": "no readings there",
+        "is_retryable": False,
+    }
+    alone = estimate_answer(Estimate(one, "hand", "1", {}), manifest(), request_id="r")
+    assert first["pose"] == {k: v for k, v in alone.items() if k != "skeleton"}
+
+
 def test_a_keypoint_behind_the_camera_has_no_pixel() -> None:
     behind = pose(sphere_frame((0.0, 0.0, 400.0)))
     behind.uv_px[0] = np.nan
@@ -80,13 +105,13 @@ def test_options_are_rests_fields() -> None:
         model="hand", version="2", intrinsics=pb.Intrinsics(**CAMERA), depth_unit_mm=0.125,
         roi_px=pb.RegionOfInterest(u0=1, v0=2, u1=3, v1=4), side_mm=300,
         handedness=pb.HANDEDNESS_LEFT, decode=pb.DECODE_SUBVOXEL, epochs=[1, 2],
-        include=[pb.INCLUDE_MEMBERS],
+        include=[pb.INCLUDE_MEMBERS], aggregate=pb.AGGREGATE_MEDIAN, priority=pb.PRIORITY_BULK,
     )  # fmt: skip
     assert fields_of(options) == EstimateFields.from_values(
         {
             **CAMERA, "model": "hand", "version": "2", "depth_unit_mm": 0.125,
             "roi_px": [1, 2, 3, 4], "side_mm": 300, "handedness": "left", "decode": "subvoxel",
-            "epochs": [1, 2], "include": ["members"],
+            "epochs": [1, 2], "include": ["members"], "aggregate": "median", "priority": "bulk",
         }
     )  # fmt: skip
     camera_only = pb.EstimateOptions(intrinsics=pb.Intrinsics(**CAMERA))
@@ -98,6 +123,11 @@ def test_options_are_rests_fields() -> None:
     [
         ({"reference_point_mm": POINT}, {"reference_point_mm": [1, 2, 3]}),
         ({"range_mm": pb.DepthRange(near_mm=1, far_mm=2)}, {"near_mm": 1, "far_mm": 2}),
+        (
+            {"hints": [pb.Hint(reference_point_mm=POINT), pb.Hint(roi_px=ROI)]},
+            {"hints": [{"reference_point_mm": [1, 2, 3]}, {"roi_px": [1, 2, 3, 4]}]},
+        ),
+        ({"targets": 3}, {"targets": 3}),
     ],
 )  # fmt: skip
 def test_each_hint_is_rests_hint(hint: dict[str, Any], field: dict[str, Any]) -> None:
@@ -111,6 +141,7 @@ def test_each_hint_is_rests_hint(hint: dict[str, Any], field: dict[str, Any]) ->
         ({"intrinsics": None}, "fx_px, fy_px, cx_px, cy_px missing"),
         ({"handedness": 9}, "handedness must be"),
         ({"include": [0]}, "include must be"),
+        ({"targets": 0}, "targets must be"),
     ],
 )  # fmt: skip
 def test_bad_options_are_refused_as_rests_are(options: dict[str, Any], text: str) -> None:

@@ -21,7 +21,7 @@ from v2vpose.errors import (
     UnavailableError,
 )
 from v2vpose.serving.ports import Priority
-from v2vpose.values import Handedness, Hint, Intrinsics
+from v2vpose.values import Aggregate, Handedness, Hint, Intrinsics
 
 CAMERA = {"fx_px": 240.0, "fy_px": 241.0, "cx_px": 160.0, "cy_px": 120.0}
 DEPTH = np.full((24, 32), 500, np.uint16)
@@ -68,7 +68,8 @@ async def test_the_pipeline_gets_what_the_caller_sent(rest: Rest) -> None:
         rest,
         params={
             **CAMERA, "depth_unit_mm": 0.125, "model": "hand", "version": "1",
-            "roi_px": "1,2,30,20", "handedness": "left", "epochs": "2",
+            "roi_px": "1,2,30,20", "handedness": "left", "epochs": "2", "aggregate": "median",
+            "priority": "bulk",
         },
         headers={"content-type": "image/png", "x-request-timeout": "5"},
     )  # fmt: skip
@@ -78,7 +79,8 @@ async def test_the_pipeline_gets_what_the_caller_sent(rest: Rest) -> None:
     assert call.options.hint == Hint(roi_px=(1, 2, 30, 20))
     assert call.options.handedness is Handedness.LEFT
     assert call.options.epochs == (2,)
-    assert (call.model, call.version, call.priority) == ("hand", "1", Priority.NORMAL)
+    assert call.options.aggregate is Aggregate.MEDIAN
+    assert (call.model, call.version, call.priority) == ("hand", "1", Priority.BULK)
     assert call.deadline_s is not None
     assert 4 < call.deadline_s - before_s < 6
 
@@ -145,7 +147,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"params": {**CAMERA, "fx_px": "nan"}}, 422, "invalid_field", "must be a finite number"),
     ({"params": {**CAMERA, "fx_px": "0"}}, 422, "invalid_field", "fx_px must be > 0"),
     ({"params": {**CAMERA, "focal": "1"}}, 422, "invalid_field", "unknown field focal"),
-    ({"params": {**CAMERA, "include": "heatmap_slices"}}, 422, "invalid_field", "not supported"),
+    ({"params": {**CAMERA, "include": "heatmaps"}}, 422, "invalid_field", "include must be"),
     ({"params": {**CAMERA, "model": "foot"}}, 404, "unknown_model", "no model 'foot'"),
     ({"headers": {"content-type": "image/jpeg"}}, 415, "unsupported_encoding", "found image/jpeg"),
     ({"headers": {"content-type": "image/png", "x-request-timeout": "soon"}}, 422, "invalid_field",

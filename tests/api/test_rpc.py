@@ -33,7 +33,7 @@ from v2vpose.errors import (
     UnavailableError,
 )
 from v2vpose.serving.ports import Priority
-from v2vpose.values import FoundBy, Pose
+from v2vpose.values import FoundBy, Hint, Pose
 
 CODE = grpc.StatusCode
 DEPTH = np.full((24, 32), 500, np.uint16)
@@ -305,6 +305,34 @@ async def test_every_frame_of_a_stream_is_answered_in_order(rpc: Rpc) -> None:
     assert all(a.pose.keypoints for a in answers)
     assert answers[7].pose.request_id.endswith("-7")
     assert all(call.priority is Priority.STREAM for call in rpc.pipeline.calls)
+
+
+async def test_several_targets_come_as_a_list(rpc: Rpc) -> None:
+    hint = pb.Hint(reference_point_mm=pb.Point(x_mm=1, y_mm=2, z_mm=400))
+    options = pb.EstimateOptions(intrinsics=CAMERA, hints=[hint] * 3)
+    answer = await rpc.stub.Estimate(pb.EstimateRequest(depth=PNG, options=options))
+    assert [t.WhichOneof("result") for t in answer.targets] == ["pose", "error", "pose"]
+    assert [len(t.pose.keypoints) for t in answer.targets] == [len(NAMES), 0, len(NAMES)]
+    assert answer.targets[1].error.code == "nothing_to_estimate"
+    assert not answer.HasField("pose")
+    assert rpc.pipeline.calls[0].options.hints == (Hint((1.0, 2.0, 400.0)),) * 3
+
+
+@pytest.mark.parametrize("more", [{"targets": 2}, {"hints": [pb.Hint(range_mm={"far_mm": 9})]}])
+async def test_a_stream_follows_one_target(rpc: Rpc, more: dict[str, Any]) -> None:
+    options = pb.EstimateOptions(intrinsics=CAMERA, **more)
+    begin = pb.EstimateStreamRequest(start=pb.StreamStart(options=options))
+    code, text, *_ = await refusal(_first(rpc.stub.EstimateStream(_sent(begin))))
+    assert code is CODE.INVALID_ARGUMENT
+    assert "a stream follows one target" in text
+
+
+async def test_a_bulk_stream_lets_others_go_first(rpc: Rpc) -> None:
+    options = pb.EstimateOptions(intrinsics=CAMERA, priority=pb.PRIORITY_BULK)
+    begin = pb.EstimateStreamRequest(start=pb.StreamStart(options=options))
+    assert await _first(rpc.stub.EstimateStream(_sent(begin, frame(1))))
+    await rpc.stub.Estimate(pb.EstimateRequest(depth=PNG, options=options))
+    assert [call.priority for call in rpc.pipeline.calls] == [Priority.BULK] * 2
 
 
 async def test_a_newer_frame_replaces_the_waiting_one_and_the_answer_counts_it(rpc: Rpc) -> None:

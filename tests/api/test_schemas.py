@@ -1,16 +1,19 @@
+from base64 import b64decode
+from typing import Any
+
 import httpx
 import numpy as np
 
 from tests.api.conftest import Rest
 from tests.api.decode.makers import png
-from tests.api.fakes import with_confidence
+from tests.api.fakes import SLICES, with_confidence
 from v2vpose.api.fields import EstimateFields
-from v2vpose.api.schemas import EstimateAnswer, ModelInfo, ModelsAnswer, Problem
+from v2vpose.api.schemas import EstimateAnswer, ModelInfo, ModelsAnswer, Problem, TargetsAnswer
 
 CAMERA = {"fx_px": 240.0, "fy_px": 241.0, "cx_px": 160.0, "cy_px": 120.0}
 
 
-async def estimate(rest: Rest, include: str = "members,timing") -> httpx.Response:
+async def estimate(rest: Rest, include: str = "members,timing,heatmap_slices") -> httpx.Response:
     return await rest.client.post(
         "/v1/estimate",
         params={**CAMERA, "include": include},
@@ -24,7 +27,36 @@ async def test_the_hot_paths_json_has_the_documented_shape(rest: Rest) -> None:
     answer = EstimateAnswer.model_validate_json(response.content, strict=True)
     assert answer.members is not None
     assert answer.timing_ms is not None
+    assert answer.heatmap_slices is not None
+    slices = answer.heatmap_slices[1]
+    values = np.frombuffer(b64decode(slices.values), np.uint8).reshape(slices.shape)
+    np.testing.assert_array_equal(values, SLICES + np.uint8(slices.epoch))
     assert answer.model_dump(mode="json") == response.json()
+
+
+async def test_several_targets_have_the_documented_shape(rest: Rest) -> None:
+    response = await rest.client.post(
+        "/v1/estimate",
+        params={**CAMERA, "targets": 2, "include": "timing"},
+        content=png(),
+        headers={"content-type": "image/png"},
+    )
+    answer = TargetsAnswer.model_validate_json(response.content, strict=True)
+    first, second = answer.targets
+    assert first.pose is not None
+    assert first.pose.timing_ms is not None
+    assert second.error is not None
+    assert answer.model_dump(mode="json", exclude_none=True) == without_nulls(response.json())
+    assert (
+        response.json()["targets"][0]["pose"].keys()
+        == (await estimate(rest, "timing")).json().keys()
+    )
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value
 
 
 async def test_a_keypoint_behind_the_camera_has_no_pixel(rest: Rest) -> None:

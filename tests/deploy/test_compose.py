@@ -85,17 +85,23 @@ def test_every_service_is_restricted_and_every_image_is_pinned():
             assert re.search(r":v?\d+\.\d+", service["image"]), name
 
 
-def test_the_locks_pin_what_is_declared_and_tested_with():
+def test_the_locks_were_made_after_what_is_declared_changed():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = [*declared["dependencies"], *declared["optional-dependencies"]["cpu"]]
-    names = {re.split(r"[\[<>=~!]", requirement)[0] for requirement in wanted}
-    locked = pins("torch.txt", "requirements.lock", "cpu.lock")
+    wanted += (ROOT / "deploy/loadtest/requirements.txt").read_text("utf-8").split()
+    made_from = (LOCKS / "declared.txt").read_text("utf-8").splitlines()
+    assert sorted(made_from) == sorted(wanted), "run `make lock`"
+
+
+def test_the_locks_pin_what_is_tested_with():
+    locked = pins("torch.txt", "requirements.lock", "cpu.lock", "loadtest.lock")
     tested = dict(
         line.split("==")
         for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
         if "==" in line
     )
-    assert {name: locked.get(name) for name in names} == {name: tested[name] for name in names}
+    both = locked.keys() & tested.keys()
+    assert {n: locked[n] for n in both} == {n: tested[n] for n in both}, "run `make lock`"
 
 
 def test_the_locks_pin_every_library_once():
@@ -153,6 +159,7 @@ def test_the_gpu_file_asks_for_gpus_and_a_cuda_image():
     )
     service = json.loads(done.stdout)["services"]["v2vpose"]
     assert service["build"]["args"]["DEVICE"] == "cuda"
+    assert service["environment"]["V2VPOSE_BACKEND"] == "cuda"
     assert service["deploy"]["resources"]["reservations"]["devices"] == [
         {"capabilities": ["gpu"], "driver": "nvidia", "count": -1}
     ]

@@ -5,12 +5,15 @@ service, and leave it stopped.
 """
 
 import json
+import math
 import os
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.deploy.test_dashboards import every_expression
+from tests.deploy.test_dashboards import Shown, everything_shown
 from tests.frames import CAMERA, sphere_frame
 from v2vpose.api.decode.png import encode_png
 from v2vpose.api.pb import pose_pb2 as pb
@@ -36,6 +39,19 @@ PROXIED_REST, PROXIED_RPC = "http://127.0.0.1:8080", "127.0.0.1:8081"
 PROMETHEUS, ALERTMANAGER = "http://127.0.0.1:9090", "http://127.0.0.1:9093"
 CENTRE_MM = (0.0, 0.0, 600.0)
 STREAM_FRAMES = 20
+BURST = 160  # more than the queues hold
+HAND_PNG, HAND_CAMERA = ROOT / "examples/hand.png", ROOT / "examples/hand.json"
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print a line into the log of the run."""
+
+    def print_line(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n  {line}", end="")
+
+    return print_line
 
 
 def compose(*arguments: str) -> str:
@@ -105,13 +121,16 @@ def post(base_url: str) -> httpx.Response:
     )
 
 
-def camera(frames: int) -> Iterator[pb.EstimateStreamRequest]:
-    """A stream's start and its frames, all kept."""
-    start = pb.StreamStart(options=options(), on_backlog=pb.ON_BACKLOG_EVERY)
+def depth_map() -> pb.DepthMap:
+    return pb.DepthMap(data=encode_png(pixels()), encoding=pb.ENCODING_PNG16)
+
+
+def camera(frames: int, backlog: pb.OnBacklog = pb.ON_BACKLOG_EVERY) -> Iterator[Any]:
+    """A stream's start and its frames, as fast as they are taken."""
+    start = pb.StreamStart(options=options(), on_backlog=backlog)
     yield pb.EstimateStreamRequest(start=start)
-    depth = pb.DepthMap(data=encode_png(pixels()), encoding=pb.ENCODING_PNG16)
     for sequence in range(frames):
-        yield pb.EstimateStreamRequest(frame=pb.Frame(sequence=sequence, depth=depth))
+        yield pb.EstimateStreamRequest(frame=pb.Frame(sequence=sequence, depth=depth_map()))
 
 
 def asked(expression: str) -> list[dict[str, Any]]:
@@ -150,13 +169,25 @@ def test_the_image_says_what_it_is():
 
 
 @pytest.mark.parametrize("base_url", [REST, PROXIED_REST])
-def test_a_depth_png_gets_a_pose(base_url: str):
-    answer = post(base_url)
+def test_a_depth_png_of_a_hand_gets_a_pose(base_url: str, tell: Callable[[str], None]):
+    answer = httpx.post(
+        f"{base_url}/v1/estimate",
+        params={**json.loads(HAND_CAMERA.read_text("utf-8")), "include": "timing"},
+        content=HAND_PNG.read_bytes(),
+        headers={"content-type": "image/png"},
+        timeout=60,
+    )
     assert answer.status_code == 200, answer.text
     pose = answer.json()
     assert pose["ensemble"]["answered"] == pose["ensemble"]["epochs"]
-    off_mm = [abs(k["z_mm"] - CENTRE_MM[2]) for k in pose["keypoints"]]
-    assert max(off_mm) <= pose["cubic_box"]["side_mm"]
+    tip = next(k for k in pose["keypoints"] if k["name"] == "index_tip")
+    assert tip["in_view"]
+    x_mm, y_mm, z_mm = (tip[f"{axis}_mm"] for axis in "xyz")
+    tell(
+        f"{pose['model']}/{pose['version']}: {len(pose['keypoints'])} keypoints from members "
+        f"{pose['ensemble']['answered']} in {pose['timing_ms']['total']:.0f} ms; "
+        f"index_tip at ({x_mm:.1f}, {y_mm:.1f}, {z_mm:.1f}) mm"
+    )
 
 
 @pytest.mark.parametrize("target", [RPC, PROXIED_RPC])
@@ -173,32 +204,75 @@ def test_the_proxy_keeps_the_operators_pages_inside():
     assert httpx.get(f"{PROXIED_REST}/readyz").status_code == 200
 
 
-def test_prometheus_has_what_was_asked():
-    eventually(
-        lambda: (
-            value_of('v2vpose_requests_total{route="estimate", code="ok"}') >= 2
-            and value_of('v2vpose_requests_total{route="rpc_stream_frame"}') >= 2 * STREAM_FRAMES
-        ),
-        within_s=30,
+def test_a_burst_is_answered_or_told_when_to_come_again(tell: Callable[[str], None]):
+    with ThreadPoolExecutor(BURST) as callers:
+        answers = list(callers.map(post, [REST] * BURST))
+    found = Counter(answer.status_code for answer in answers)
+    tell(
+        f"{BURST} requests at once: {found[200]} poses, {found[429]} told to come again, "
+        f"{found[504]} too late"
     )
-    assert value_of('up{job="v2vpose"}') == 1
-    assert value_of("count(v2vpose_worker_up == 1)") >= 1
+    assert {200, 429} <= set(found) <= {200, 429, 504}, found  # 504: 30 s are not enough here
+    assert all("retry-after" in a.headers for a in answers if a.status_code == 429)
 
 
-def test_every_panel_has_data(capsys: pytest.CaptureFixture[str]):
+def test_prometheus_has_what_was_asked(tell: Callable[[str], None]):
+    at_least = {
+        'up{job="v2vpose"}': 1,
+        "count(v2vpose_worker_up > 0)": 1,
+        'v2vpose_requests_total{route="estimate", code="ok"}': 2,
+        'v2vpose_requests_total{route="rpc_stream_frame", code="ok"}': 2 * STREAM_FRAMES,
+        'v2vpose_rejected_total{reason="overloaded"}': 1,
+    }
+    for expression, least in at_least.items():
+        eventually(partial(_reaches, expression, least), within_s=30)
+        tell(f"{expression} = {value_of(expression):.0f}")
+
+
+def _reaches(expression: str, least: float) -> bool:
+    return value_of(expression) >= least
+
+
+def test_every_panel_has_data():
     end_s = time.monotonic() + 30
-    while time.monotonic() < end_s:  # a rate needs two scrapes with a change in between
-        assert post(REST).status_code == 200
-    empty = []
-    with capsys.disabled():
-        for expression in every_expression():
-            found = asked(expression)
-            values = [float(series["value"][1]) for series in found]
-            print(f"\n  {expression}\n    = {', '.join(f'{v:.4g}' for v in values)}", end="")
-            if not found:
-                empty.append(expression)
-    # Nothing was refused or left: a counter without a single event has no series.
-    assert [e for e in empty if "v2vpose_rejected_total" not in e] == []
+    with grpc.insecure_channel(RPC) as channel:
+        stub = PoseEstimationStub(channel)
+        while time.monotonic() < end_s:  # a rate needs two scrapes with a change in between
+            assert post(REST).status_code == 200
+            stub.Estimate(pb.EstimateRequest(depth=depth_map(), options=options()), timeout=60)
+            assert list(stub.EstimateStream(camera(5, pb.ON_BACKLOG_LATEST)))
+        found = {shown: values_of(shown.expression) for shown in everything_shown()}
+    _write_table(found)
+    assert [shown for shown, values in found.items() if not values] == []
+
+
+def values_of(expression: str) -> list[str]:
+    """Every series that Prometheus has a number for now: its labels and value."""
+    values = [
+        (", ".join(series["metric"].values()) or "value", float(series["value"][1]))
+        for series in asked(expression)
+    ]
+    return [f"{labels} = {value:.4g}" for labels, value in values if not math.isnan(value)]
+
+
+def _write_table(found: dict[Shown, list[str]]) -> None:
+    """Write what the panels show, as Markdown; PANELS names the file."""
+    lines = [
+        "# What every panel shows",
+        "",
+        "Each expression of each dashboard, run against the Prometheus of one run of "
+        "`tools/compose_ci.sh`, after a burst, and half a minute of single requests and short "
+        "streams.",
+        "",
+        "| dashboard | panel | expression | series |",
+        "|---|---|---|---|",
+    ]
+    for shown, values in found.items():
+        cells = (f"`{shown.expression}`", "; ".join(values))
+        escaped = " | ".join(cell.replace("|", "\\|") for cell in cells)
+        lines.append(f"| {shown.dashboard} | {shown.panel} | {escaped} |")
+    if "PANELS" in os.environ:
+        (ROOT / os.environ["PANELS"]).write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def test_prometheus_knows_the_rules_and_alertmanager():
@@ -224,7 +298,7 @@ def outcome(base_url: str) -> str:
     return "pose" if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
 
 
-def test_stopping_under_load_loses_no_request(capsys: pytest.CaptureFixture[str]):
+def test_stopping_under_load_loses_no_request(tell: Callable[[str], None]):
     # Straight to the container: Docker's own port forwarder would hide a closed door.
     networks = container()["NetworkSettings"]["Networks"]
     base_url = f"http://{next(iter(networks.values()))['IPAddress']}:8000"
@@ -249,8 +323,7 @@ def test_stopping_under_load_loses_no_request(capsys: pytest.CaptureFixture[str]
     for caller in callers:
         caller.join()
     state = container()["State"]
-    with capsys.disabled():
-        print(f"\n  stopped in {stop_s:.1f} s, exit {state['ExitCode']}: {dict(outcomes)}", end="")
+    tell(f"stopped in {stop_s:.1f} s, exit {state['ExitCode']}: {dict(outcomes)}")
     assert set(outcomes) <= {"pose", "sent away", "not accepted"}, outcomes
     assert state["ExitCode"] == 0
     assert not state["OOMKilled"]
@@ -263,7 +336,7 @@ def _logs() -> list[str]:
     return compose("logs", "--no-log-prefix", "v2vpose").splitlines()
 
 
-def test_a_service_that_is_gone_fires_an_alert(capsys: pytest.CaptureFixture[str]):
+def test_a_service_that_is_gone_fires_an_alert(tell: Callable[[str], None]):
     begin_s = time.monotonic()
     alerts = eventually(
         lambda: [
@@ -273,6 +346,6 @@ def test_a_service_that_is_gone_fires_an_alert(capsys: pytest.CaptureFixture[str
         ],
         within_s=150,
     )
-    with capsys.disabled():
-        print(f"\n  after {time.monotonic() - begin_s:.0f} s: {alerts[0]['annotations']}", end="")
+    summary = alerts[0]["annotations"]["summary"]
+    tell(f"V2VPoseDown fired after {time.monotonic() - begin_s:.0f} s: {summary}")
     assert alerts[0]["labels"]["severity"] == "page"

@@ -4,9 +4,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -17,15 +16,30 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
 
 
-def expressions(content: dict[str, Any]) -> Iterator[str]:
-    """Every PromQL expression of a dashboard, with Grafana's variables filled in."""
-    for panel in content["panels"]:
-        for target in panel.get("targets", []):
-            yield target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A PromQL expression of a panel, with Grafana's variables filled in."""
+
+    dashboard: str
+    panel: str
+    expression: str
+
+
+def everything_shown() -> list[Shown]:
+    return [
+        Shown(
+            path.stem,
+            panel["title"],
+            target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*"),
+        )
+        for path in DASHBOARDS
+        for panel in json.loads(path.read_text("utf-8"))["panels"]
+        for target in panel.get("targets", [])
+    ]
 
 
 def every_expression() -> list[str]:
-    return [e for path in DASHBOARDS for e in expressions(json.loads(path.read_text("utf-8")))]
+    return [shown.expression for shown in everything_shown()]
 
 
 def metric_names() -> set[str]:

@@ -9,8 +9,16 @@ import pytest
 
 from tests.evaluation.test_distance import LABELS, needs_labels
 from v2vpose.errors import InvalidFieldError
-from v2vpose.evaluation.comparison import MethodResult, compare, evaluate_files
+from v2vpose.evaluation.comparison import (
+    Labels,
+    Method,
+    MethodResult,
+    compare,
+    compare_files,
+    published_labels,
+)
 from v2vpose.evaluation.mean_ap import MeanAP
+from v2vpose.evaluation.page import page
 from v2vpose.model_store.importers import known_set
 
 ICVL_MM = "5.42 6.88 6.52 6.66 6.40 5.54 6.36 5.46 6.21 7.53 5.26 5.98 7.07 6.41 6.02 6.83"
@@ -29,7 +37,7 @@ def test_the_published_files_give_the_published_figures(
     name, frames, mean_mm, median_mm, each_mm, success
 ):
     folder = LABELS / name
-    found = evaluate_files(
+    found = compare_files(
         name, folder / "ground_truth_uvd.txt", {"V2V-PoseNet": folder / "v2v_posenet_uvd.txt"}
     )
     assert found.frames == frames
@@ -43,7 +51,7 @@ def test_the_published_files_give_the_published_figures(
 @needs_labels
 def test_labels_compared_with_themselves_are_perfect():
     path = LABELS / "icvl" / "ground_truth_uvd.txt"
-    found = evaluate_files("icvl", path, {"the truth": path}).methods[0]
+    found = compare_files("icvl", path, {"the truth": path}).methods[0]
     assert found.distance.mean_mm == 0
     assert set(found.curve_percent) == {100.0}
 
@@ -59,6 +67,10 @@ def itop_files(tmp_path):
     return files
 
 
+def measured(truth, found) -> MethodResult:
+    return compare(published_labels(known_set("icvl"), truth), [Method("a", "", found)]).methods[0]
+
+
 def precision(method: MethodResult) -> MeanAP:
     assert method.precision is not None
     return method.precision
@@ -66,7 +78,7 @@ def precision(method: MethodResult) -> MeanAP:
 
 def test_bodies_are_measured_by_mean_average_precision_too(itop_files):
     labels = itop_files.pop("truth")
-    found = evaluate_files("itop", labels, itop_files)
+    found = compare_files("itop", labels, itop_files)
     near, far = found.methods
     assert precision(near).mean_percent == 100
     assert 0 < precision(far).mean_percent < 60
@@ -75,10 +87,9 @@ def test_bodies_are_measured_by_mean_average_precision_too(itop_files):
 
 
 def test_the_curve_passes_through_the_success_percentages():
-    known = known_set("icvl")
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 50, (100, 16, 3))
-    found = compare(known, truth, {"a": truth + rng.normal(0, 9, truth.shape)}).methods[0]
+    found = measured(truth, truth + rng.normal(0, 9, truth.shape))
     curve = dict(enumerate(found.curve_percent))  # a step is 1 mm
     for threshold_mm, share in found.distance.success_percent.items():
         assert curve[threshold_mm] == share
@@ -88,8 +99,21 @@ def test_the_curve_passes_through_the_success_percentages():
 
 def test_the_bias_is_towards_where_the_predictions_lie():
     truth = np.zeros((3, 16, 3))
-    found = compare(known_set("icvl"), truth, {"a": truth + np.array([1, -2, 3])})
-    assert found.methods[0].bias_mm == (1, -2, 3)
+    assert measured(truth, truth + np.array([1, -2, 3])).bias_mm == (1, -2, 3)
+
+
+def test_frames_without_an_answer_are_failures_in_every_share_and_not_in_means():
+    truth = np.zeros((3, 15, 3))
+    known = known_set("itop")
+    labels = Labels("itop", known.keypoints, truth, np.zeros(3, bool), unanswered=1)
+    result = compare(labels, [Method("a", "own", truth + 3.0)])
+    (method,) = result.methods
+    assert (result.frames, result.unanswered) == (4, 1)
+    assert method.distance.mean_mm == pytest.approx(np.sqrt(27))
+    assert method.distance.success_percent[10] == 75
+    assert method.curve_percent[-1] == 75
+    assert precision(method).mean_percent == 75
+    assert "on 1 of them nothing was found" in page(result)
 
 
 def test_missing_frames_are_refused_with_the_methods_name(itop_files):
@@ -97,22 +121,19 @@ def test_missing_frames_are_refused_with_the_methods_name(itop_files):
     near = itop_files["near"]
     near.write_text("".join(near.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(InvalidFieldError, match=r"near: .* found \(39, 15, 3\), expected \(40, 15"):
-        evaluate_files("itop", labels, itop_files)
+        compare_files("itop", labels, itop_files)
 
 
 def test_no_methods_are_refused(itop_files):
     with pytest.raises(InvalidFieldError, match="at least one method"):
-        evaluate_files("itop", itop_files["truth"], {})
+        compare_files("itop", itop_files["truth"], {})
 
 
-def test_the_json_holds_every_figure_and_names_the_centre_source(itop_files, tmp_path):
+def test_the_json_holds_every_figure_and_names_the_centre_source(itop_files):
     labels = itop_files.pop("truth")
-    path = tmp_path / "report.json"
-    found = evaluate_files(
-        "itop", labels, itop_files, centre_source="side_view/center_test.txt", json_path=path
-    )
-    read = json.loads(path.read_text())
-    assert read["centre_source"] == "side_view/center_test.txt"
+    found = compare_files("itop", labels, itop_files, centre_source="side_view/center_test.txt")
+    read = json.loads(found.to_json())
+    assert [m["centre_source"] for m in read["methods"]] == ["side_view/center_test.txt"] * 2
     assert read["frames"] == 40
     assert [m["name"] for m in read["methods"]] == ["near", "far <b>&$x"]
     assert len(read["methods"][0]["curve_percent"]) == len(read["curve_mm"]) == 81
@@ -140,11 +161,10 @@ class Page(HTMLParser):
             self.is_cell = False
 
 
-def test_the_page_shows_tables_and_plots_and_loads_nothing(itop_files, tmp_path):
+def test_the_page_shows_tables_and_plots_and_loads_nothing(itop_files):
     labels = itop_files.pop("truth")
-    path = tmp_path / "report.html"
-    found = evaluate_files("itop", labels, itop_files, centre_source="<detector>", html_path=path)
-    text = path.read_text()
+    found = compare_files("itop", labels, itop_files, centre_source="<detector>")
+    text = page(found)
     read = Page()
     read.feed(text)
     assert read.loads == []
@@ -165,9 +185,22 @@ def test_the_page_shows_tables_and_plots_and_loads_nothing(itop_files, tmp_path)
     assert set(re.findall(r'(?:url\(|href=")#([^")]+)', text)) == set(ids)
 
 
-def test_the_page_is_the_same_bytes_every_time(itop_files, tmp_path):
+def test_the_page_is_the_same_bytes_every_time(itop_files):
     labels = itop_files.pop("truth")
-    paths = [tmp_path / "a.html", tmp_path / "b.html"]
-    for path in paths:
-        evaluate_files("itop", labels, itop_files, html_path=path)
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    first, second = (page(compare_files("itop", labels, itop_files)) for _ in range(2))
+    assert first == second
+
+
+def test_hands_are_drawn_by_viewpoint_and_facts_are_told():
+    rng = np.random.default_rng(2)
+    truth = rng.normal((0, 0, 500), 50, (50, 16, 3))
+    labels = published_labels(known_set("icvl"), truth)
+    result = compare(labels, [Method("a", "own", truth + 1)], {"off": {"first_mm": 3.5}})
+    text = page(result)
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(drawings) == 3
+    assert "yaw, degrees" in drawings[2]
+    assert "<td>off, first mm</td><td>3.5</td>" in text
+    pitch = result.methods[0].pitch
+    assert pitch is not None
+    assert sum(pitch.frames) == 50

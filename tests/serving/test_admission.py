@@ -39,3 +39,22 @@ def test_the_number_that_wait_is_told():
     with Admission(max_queue_size=2, on_waiting=told.append).place():
         pass
     assert told == [1, 0]
+
+
+def test_a_request_for_several_targets_takes_a_place_for_each():
+    admission = Admission(max_queue_size=3)
+    with admission.place(2) as two:
+        assert admission.waiting == 2
+        with pytest.raises(OverloadedError), admission.place(2):
+            pass
+        two.leave()
+        assert admission.waiting == 0
+
+
+def test_a_request_for_more_targets_than_places_is_taken_when_it_is_alone():
+    admission = Admission(max_queue_size=3)
+    with admission.place(9), pytest.raises(OverloadedError), admission.place():
+        pass
+    with admission.place(), pytest.raises(OverloadedError), admission.place(9):
+        pass
+    assert admission.waiting == 0

@@ -1,4 +1,5 @@
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,10 +44,21 @@ def test_answers_keep_their_places(rows):
         np.testing.assert_array_equal(found[row].confidence, expected.confidence)
         np.testing.assert_array_equal(found[row].refined_point_mm, expected.refined_point_mm)
         assert found[row].occupied_vox == row
+        assert found[row].heatmap_slices is None
+
+
+def test_slices_travel_for_those_who_want_them():
+    slices = np.arange(12, dtype=np.uint8).reshape(1, 3, 2, 2)
+    plain = MemberAnswer(np.zeros((1, 3)), np.zeros(1), np.zeros(3), 1)
+    sent = Answer.of(7, 2, {0: plain, 4: replace(plain, heatmap_slices=slices)}, {})
+    (message,) = Unpacker().feed(packed(sent))
+    found = message.answers()
+    assert found[0].heatmap_slices is None
+    np.testing.assert_array_equal(found[4].heatmap_slices, slices)
 
 
 def test_a_job_comes_out_as_it_went_in():
-    crop = CropRef(64, (2, 3), (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0), 250.0)
+    crop = CropRef(64, (2, 3), (1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0), 250.0, wants_slices=True)
     job = Job(7, (crop, crop), Decode.SUBVOXEL, {1: (0, 1), 3: (1,)})
     (message,) = Unpacker().feed(job.packed())
     assert Job.unpacked(message) == job

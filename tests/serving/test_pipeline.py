@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,17 +20,19 @@ from v2vpose.errors import (
     UnavailableError,
     UnknownModelError,
 )
-from v2vpose.estimator import Localiser, Options, Target
+from v2vpose.estimator import Localiser, Options, Search
 from v2vpose.model_store import ModelVersion
 from v2vpose.serving.engines.local import local_engine
 from v2vpose.serving.engines.placement import WorkerPlan
+from v2vpose.serving.engines.supervisor import BackOff
 from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.pipeline import Estimate, ServingPolicy
 from v2vpose.serving.ports import Engine
 from v2vpose.serving.scheduler import BatchPolicy
-from v2vpose.values import DepthFrame, Handedness, Hint
+from v2vpose.values import DepthFrame, Hint, Pose
 
 ONE_BY_ONE = BatchPolicy(max_batch_size=1)
+SLOW = BackOff(first_s=60)
 IMPATIENT = Patience(late_s=0.1, late_factor=0, hung_s=0.3, hung_factor=0)
 STAGES = {"locate", "queue", "forward", "aggregate", "total"}
 
@@ -73,6 +74,29 @@ async def test_an_estimate_is_the_mean_of_the_members_and_says_where_time_went(s
     assert set(estimate.timing_s) == STAGES
     parts_s = sum(s for stage, s in estimate.timing_s.items() if stage not in {"total", "forward"})
     assert 0 < parts_s < estimate.timing_s["total"]
+
+
+async def test_several_hints_are_targets_of_one_batch(serve):
+    bench = await serve(plans=ALL_IN_ONE)
+    estimate = await bench.pipeline.estimate(
+        frame(), Options(hints=tuple(at(x).hint for x in (10.0, 20.0, 30.0)))
+    )
+    xs_mm = [t.keypoints_mm[0, 0] for t in estimate.targets if isinstance(t, Pose)]
+    assert xs_mm == [12, 22, 32]
+    assert estimate.pose is estimate.targets[0]
+    assert bench.value("batch_size_count") == 1
+    assert bench.value("batch_size_sum") == 3
+    assert (await bench.pipeline.estimate(frame(), at())).targets == ()
+
+
+async def test_a_hint_without_readings_costs_the_others_nothing(serve):
+    bench = await serve(plans=ALL_IN_ONE)
+    empty = Hint(range_mm=(1001.0, 1002.0))
+    estimate = await bench.pipeline.estimate(frame(), Options(hints=(empty, at(10.0).hint)))
+    assert isinstance(estimate.targets[0], NothingToEstimateError)
+    assert estimate.pose is estimate.targets[1]
+    with pytest.raises(NothingToEstimateError, match="found 0 readings"):
+        await bench.pipeline.estimate(frame(), Options(hints=(empty, empty)))
 
 
 async def test_what_is_measured(serve):
@@ -120,19 +144,19 @@ class Watched:
         self._localiser = Localiser.load(version)
         self.threads: list[threading.Thread] = []
 
-    def locate(self, frame: DepthFrame, options: Options) -> Target:
+    def search(self, frame: DepthFrame, options: Options) -> Search:
         self.threads.append(threading.current_thread())
-        return self._localiser.locate(frame, options)
+        return self._localiser.search(frame, options)
 
 
 async def test_a_search_does_not_hold_up_the_event_loop(serve, store):
     watched = Watched(store.open("hand", "1"))
     bench = await serve(plans=ALL_IN_ONE, localiser=lambda _: watched)
-    known = replace(at(), handedness=Handedness.RIGHT)
-    for options in (Options(), at(), known):
+    several = Options(hints=(at().hint, at(1.0).hint))
+    for options in (Options(), at(), several):
         await bench.pipeline.estimate(frame(), options)
     in_loop = [thread is threading.current_thread() for thread in watched.threads]
-    assert in_loop == [False, False, True]  # place and hand known: there is nothing to search
+    assert in_loop == [False, True, True]  # places known: there is nothing to search
 
 
 async def test_a_full_queue_refuses_at_once_and_recovers(serve):
@@ -248,6 +272,21 @@ async def test_readiness_tells_the_truth(serve):
         await bench.pipeline.estimate(frame(), at())
     await until(lambda: bench.pipeline.ready)
     assert (await bench.pipeline.estimate(frame(), at())).pose.answered == (1, 2, 3)
+
+
+async def test_members_of_two_replicas_are_no_quorum_together(serve):
+    plans = [WorkerPlan(replica, (epoch,)) for replica in range(2) for epoch in (1, 2, 3)]
+    bench = await serve(plans=plans, policy=ServingPolicy(quorum=3), back_off=SLOW)
+    first, *_, last = bench.pids()
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: bench.value("worker_up", model="hand", epoch="1", device="cpu") == 1)
+    assert bench.pipeline.ready
+    os.kill(last, signal.SIGKILL)
+    await until(lambda: bench.value("worker_up", model="hand", epoch="3", device="cpu") == 1)
+    assert not bench.pipeline.ready  # each member is up somewhere, but no replica has them all
+    assert len(bench.pipeline.health()[0].epochs_up) == 2
+    with pytest.raises(UnavailableError):
+        await bench.pipeline.estimate(frame(), at())
 
 
 async def test_a_second_replica_answers_for_the_first(serve):

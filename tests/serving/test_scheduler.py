@@ -1,35 +1,31 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
-from tests.serving.fakes import FakeEngine, crop, until
+from tests.serving.fakes import FakeEngine, crop, said, until
 from v2vpose.errors import UnavailableError
-from v2vpose.estimator import Target
 from v2vpose.serving.admission import Admission
 from v2vpose.serving.aggregator import Quorum
-from v2vpose.serving.ports import MemberState, Priority
+from v2vpose.serving.ports import MemberState, Priority, Question
 from v2vpose.serving.scheduler import Answered, BatchPolicy, Scheduler
-from v2vpose.values import Decode, FoundBy, ReferencePoint
+from v2vpose.values import Decode
 
 SOON = BatchPolicy(max_batch_size=4, max_queue_delay_s=0.01)
 NEVER = BatchPolicy(max_batch_size=4, max_queue_delay_s=3600)
 
 
 def target(
-    x_mm: float, *, epochs: tuple[int, ...] = (1, 2, 3), decode: Decode = Decode.ARGMAX
-) -> Target:
-    point = ReferencePoint(np.array([x_mm, 0, 500.0]), FoundBy.HINT, 1.0)
-    return Target(
-        crop=crop(x_mm),
-        reference_point=point,
-        handedness=None,
-        is_mirrored=False,
-        decode=decode,
-        epochs=epochs,
-    )
+    x_mm: float,
+    *,
+    epochs: tuple[int, ...] = (1, 2, 3),
+    decode: Decode = Decode.ARGMAX,
+    known: Sequence[int] = (),
+) -> Question:
+    point_mm = np.array([x_mm, 0, 500.0])
+    return Question(crop(x_mm), decode, epochs, {epoch: said(point_mm, epoch) for epoch in known})
 
 
 class Bench:
@@ -43,10 +39,10 @@ class Bench:
         self._stack = stack
 
     async def ask(
-        self, target: Target, priority: Priority = Priority.NORMAL
+        self, question: Question, priority: Priority = Priority.NORMAL
     ) -> asyncio.Task[Answered]:
         place = self._stack.enter_context(self.admission.place())
-        asking = self.scheduler.answers(target, place=place, priority=priority)
+        asking = self.scheduler.answers(question, place=place, priority=priority)
         task = asyncio.create_task(asking)
         await asyncio.sleep(0)  # until it waits
         return task
@@ -144,7 +140,7 @@ async def test_whoever_leaves_while_waiting_is_never_sent(bench):
     await bench.ask(target(2))
     leaver.cancel()
     await asyncio.sleep(0)
-    assert [len(queue) for queue in bench.scheduler._queues.values()] == [0, 1, 0]
+    assert [len(queue) for queue in bench.scheduler._queues.values()] == [0, 0, 0, 1, 0, 0]
     bench.engine.sent[0].reply()
     await until(lambda: len(bench.engine.sent) == 2)
     assert bench.engine.sent[1].xs_mm == [2]
@@ -279,7 +275,6 @@ async def test_asking_only_for_a_member_that_is_down_is_unavailable(bench):
     with pytest.raises(UnavailableError):
         await asking
     assert not bench.engine.sent
-    assert bench.sizes == [1, 1]
     await bench.ask(target(0))  # and the replica is free
     assert bench.engine.sent
 
@@ -293,3 +288,118 @@ async def test_a_late_member_is_asked_only_if_the_others_make_no_quorum(bench):
     await asyncio.sleep(0)
     await bench.ask(target(0))
     assert bench.engine.sent[1].epochs == {1, 2, 3}
+
+
+async def test_a_subset_goes_to_a_replica_that_has_it(stack):
+    bench = Bench(FakeEngine(replicas=2), NEVER, stack)
+    bench.engine.state[0][2] = MemberState.DOWN
+    await bench.ask(target(0, epochs=(2,)))
+    await bench.ask(target(0, epochs=(2,)))
+    assert [sent.replica for sent in bench.engine.sent] == [1]
+    bench.engine.state[1] = dict.fromkeys((1, 3), MemberState.DOWN) | {2: MemberState.UP}
+    bench.engine.sent[0].reply()
+    await until(lambda: len(bench.engine.sent) == 2)
+    assert bench.engine.sent[1].replica == 1  # no quorum of the whole, but of what is asked
+
+
+async def test_a_mate_that_a_replica_cannot_answer_does_not_travel_there(stack):
+    bench = Bench(FakeEngine(replicas=2), NEVER, stack)
+    await bench.occupy()
+    bench.engine.state[0][2] = MemberState.DOWN
+    bench.engine.sent[0].reply()
+    await bench.ask(target(1))
+    await bench.ask(target(2, epochs=(2,)))
+    await until(lambda: len(bench.engine.sent) == 3)
+    assert [sent.xs_mm for sent in bench.engine.sent[2:]] == [[1]]
+    assert bench.engine.sent[2].replica == 0
+
+
+async def test_what_is_known_is_not_asked_again_and_counts(bench):
+    asking = await bench.ask(target(7, known=(2,)))
+    (sent,) = bench.engine.sent
+    assert sent.epochs == {1, 3}
+    assert sent.batch.asks[0].epochs == (1, 3)
+    sent.reply(3)
+    sent.fail(1)
+    assert sorted((await asking).answers) == [2, 3]  # a quorum, one of it known before
+
+
+async def test_begun_work_goes_before_new_work_of_its_priority(bench):
+    await bench.occupy()
+    place = bench.admission.place()
+    kept = bench._stack.enter_context(place)
+    await bench.ask(target(1))
+    bulk = bench.scheduler.answers(target(3), place=kept, priority=Priority.BULK, is_begun=True)
+    begun = bench.scheduler.answers(target(2), place=kept, is_begun=True)
+    tasks = [asyncio.create_task(work) for work in (bulk, begun)]
+    await asyncio.sleep(0)
+    bench.engine.sent[0].reply()
+    await until(lambda: len(bench.engine.sent) == 2)
+    assert bench.engine.sent[1].xs_mm == [2, 1, 3]
+    bench.engine.sent[1].reply()
+    await asyncio.gather(*tasks)
+
+
+def xs_mm_of(answered: Answered | UnavailableError) -> float:
+    """First x that epoch 1 said."""
+    assert isinstance(answered, Answered)
+    return float(answered.answers[1].keypoints_mm[0, 0])
+
+
+class Several:
+    """Questions of one request, asked together."""
+
+    def __init__(self, bench: Bench, *xs_mm: float, has_substitute: bool = False) -> None:
+        place = bench._stack.enter_context(bench.admission.place(len(xs_mm)))
+        self.task = asyncio.create_task(
+            bench.scheduler.answers_to_all(
+                [target(x, epochs=(1,)) for x in xs_mm],
+                place=place,
+                has_substitute=has_substitute,
+            )
+        )
+
+
+async def test_questions_of_one_request_travel_together(bench):
+    several = Several(bench, 5, 6, 7)
+    await asyncio.sleep(0)
+    assert bench.admission.waiting == 0
+    (sent,) = bench.engine.sent
+    assert sent.xs_mm == [5, 6, 7]
+    sent.reply()
+    answered = await several.task
+    assert [xs_mm_of(each) for each in answered] == [6, 7, 8]
+
+
+async def test_a_substitute_takes_over_from_a_member_that_is_down_or_late(bench):
+    for state in (MemberState.DOWN, MemberState.LATE):
+        bench.engine.state[0][1] = state
+        (refused,) = await Several(bench, 5, has_substitute=True).task
+        assert isinstance(refused, UnavailableError)
+    assert not bench.engine.sent
+    bench.engine.state[0][1] = MemberState.UP
+    several = Several(bench, 5, has_substitute=True)
+    await asyncio.sleep(0)
+    bench.engine.sent[0].to.late(1)
+    (given_up,) = await several.task
+    assert isinstance(given_up, UnavailableError)
+    assert len(bench.engine.sent) == 1  # nothing is tried twice
+
+
+async def test_without_a_substitute_a_late_member_is_waited_for(bench):
+    several = Several(bench, 5)
+    await asyncio.sleep(0)
+    bench.engine.sent[0].to.late(1)
+    await asyncio.sleep(0)
+    assert not several.task.done()
+    bench.engine.sent[0].reply()
+    assert [xs_mm_of(each) for each in await several.task] == [6]
+
+
+async def test_whoever_asked_several_questions_may_leave(bench):
+    await bench.occupy()
+    several = Several(bench, 5, 6)
+    await asyncio.sleep(0)
+    several.task.cancel()
+    await asyncio.gather(several.task, return_exceptions=True)
+    assert not any(bench.scheduler._queues.values())

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.frames import sphere_frame
+from v2vpose.errors import InvalidDepthMapError
 from v2vpose.training.recipe import Recipe
 from v2vpose.values import DepthArray, Handedness, Intrinsics
 
@@ -17,6 +18,7 @@ class Ball:
     intrinsics: Intrinsics
     keypoints_mm: NDArray[np.float64]
     handedness: Handedness
+    centre_mm: NDArray[np.float64] | None = None
 
 
 def ball_frame(index: int) -> Ball:
@@ -29,6 +31,23 @@ def ball_frame(index: int) -> Ball:
     return Ball(frame.depth_mm, frame.intrinsics, points, hand)
 
 
+@dataclass(frozen=True)
+class Balls:
+    """Balls as a training set; some of its places cannot be read."""
+
+    count: int = 128
+    broken: tuple[int, ...] = ()
+    origin: str = "balls"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def frame(self, place: int) -> Ball:
+        if place in self.broken:
+            raise InvalidDepthMapError(f"frame {place} is broken")
+        return ball_frame(place)
+
+
 @pytest.fixture
 def tiny() -> Recipe:
     return Recipe(
@@ -39,7 +58,9 @@ def tiny() -> Recipe:
         batch=8,
         block=16,
         epochs=2,
-        steps_per_epoch=16,
         rotation_deg=0,
         scale=(1.0, 1.0),
+        refiner="wide",
+        refiner_views=1,
+        detector=True,
     )

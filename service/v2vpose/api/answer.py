@@ -1,11 +1,16 @@
 """A pose -> the fields of its answer, as plain values that `orjson` writes in microseconds."""
 
+from base64 import b64encode
 from collections.abc import Collection, Mapping
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from v2vpose.api.fields import Include
+from v2vpose.api.status import wire_status
+from v2vpose.errors import PoseError
 from v2vpose.model_store import Manifest
 from v2vpose.serving.pipeline import Estimate
 from v2vpose.values import FloatArray, Pose
@@ -30,7 +35,9 @@ def estimate_answer(
     include: Collection[Include] = (),
     timing_s: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Return the answer of `POST /v1/estimate`; its shape is `schemas.EstimateAnswer`.
+    """Return the answer of `POST /v1/estimate`.
+
+    Its shape is `schemas.EstimateAnswer`; `schemas.TargetsAnswer` if the caller asked for several.
 
     Args:
         estimate: what the pipeline answered.
@@ -39,8 +46,43 @@ def estimate_answer(
         include: what else the caller wants.
         timing_s: seconds by stage, of the whole request.
     """
-    pose = estimate.pose
-    refined = rounded(pose.refined_point_mm, MM_DECIMALS)
+
+    def written(pose: Pose) -> dict[str, Any]:
+        answer = _pose_answer(pose, estimate, manifest, request_id, include)
+        if Include.TIMING in include and timing_s is not None:
+            answer["timing_ms"] = {
+                stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES
+            }
+        return answer
+
+    if not estimate.targets:
+        return written(estimate.pose)
+    return {
+        "request_id": request_id,
+        "targets": [
+            {"pose": written(target)} if isinstance(target, Pose) else {"error": error_of(target)}
+            for target in estimate.targets
+        ],
+    }
+
+
+def error_of(error: PoseError) -> dict[str, Any]:
+    """Return why a target has no pose."""
+    return {
+        "code": error.code,
+        "detail": str(error),
+        "is_retryable": wire_status(error).is_retryable,
+    }
+
+
+def _pose_answer(
+    pose: Pose,
+    estimate: Estimate,
+    manifest: Manifest,
+    request_id: str,
+    include: Collection[Include],
+) -> dict[str, Any]:
+    refined = _point_mm(pose.refined_point_mm)
     answer: dict[str, Any] = {
         "request_id": request_id,
         "model": estimate.model,
@@ -49,7 +91,7 @@ def estimate_answer(
         "skeleton": f"/v1/models/{estimate.model}",
         "handedness": None,
         "reference_point_mm": {
-            "first": rounded(pose.reference_point.xyz_mm, MM_DECIMALS),
+            "first": _point_mm(pose.reference_point.xyz_mm),
             "refined": refined,
             "found_by": pose.reference_point.found_by.value,
             "score": round(float(pose.reference_point.score), SCORE_DECIMALS),
@@ -78,8 +120,15 @@ def estimate_answer(
             }
             for epoch, member in pose.members.items()
         ]
-    if Include.TIMING in include and timing_s is not None:
-        answer["timing_ms"] = {stage: round(1000 * timing_s.get(stage, 0.0), 3) for stage in STAGES}
+    if Include.HEATMAP_SLICES in include:
+        answer["heatmap_slices"] = [
+            {
+                "epoch": epoch,
+                "shape": list(slices.shape),
+                "values": b64encode(slices.tobytes()).decode(),
+            }
+            for epoch, slices in slices_of(pose)
+        ]
     return answer
 
 
@@ -107,20 +156,27 @@ def warnings_of(pose: Pose) -> list[str]:
     """Return what a careful reader of the answer should know."""
     texts = []
     if pose.degraded:
-        silent = ", ".join(str(e) for e in pose.epochs if e not in pose.answered)
+        silent = [e for e in pose.epochs if e not in pose.answered and e not in pose.empty]
+        reasons = (("missing", silent), ("saw an empty box", pose.empty))
+        why = "; ".join(f"{why}: {', '.join(map(str, some))}" for why, some in reasons if some)
         texts.append(
-            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; "
-            f"missing: {silent}"
+            f"{len(pose.answered)} of {len(pose.epochs)} epoch checkpoints answered; {why}"
         )
-    hidden = int((~pose.in_view).sum())
+    hidden = pose.in_view.tolist().count(False)
     if hidden:
         texts.append(f"{hidden} of {len(pose.in_view)} keypoints lie outside the depth map")
-    confidence = float(pose.confidence.mean())
+    confidence = fmean(pose.confidence.tolist())
     if confidence < _LOW_CONFIDENCE:
         texts.append(
             f"mean confidence {confidence:.2f} is low: the target may not be what it seems"
         )
     return texts
+
+
+def slices_of(pose: Pose) -> list[tuple[int, NDArray[np.uint8]]]:
+    """Return epoch and (K, 3, S, S) slices of every member that has them."""
+    each = ((epoch, member.heatmap_slices) for epoch, member in pose.members.items())
+    return [(epoch, slices) for epoch, slices in each if slices is not None]
 
 
 def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
@@ -146,6 +202,10 @@ def _keypoints(pose: Pose, manifest: Manifest) -> list[dict[str, Any]]:
             manifest.names, rows, pose.in_view.tolist(), strict=True
         )
     ]
+
+
+def _point_mm(xyz_mm: FloatArray) -> list[float]:
+    return [round(coordinate, MM_DECIMALS) for coordinate in xyz_mm.tolist()]
 
 
 def rounded(values: FloatArray, decimals: int) -> list[Any]:

@@ -81,7 +81,12 @@ class EstimateRoute:
             start_s=start_s,
             decode=lambda: self._decode(asked),
             estimate=lambda frame: self._parts.pipeline.estimate(
-                frame, options, model=fields.model, version=fields.version, deadline_s=deadline_s
+                frame,
+                options,
+                model=fields.model,
+                version=fields.version,
+                deadline_s=deadline_s,
+                priority=fields.turn(),
             ),
         )
         return estimate_answer(

@@ -5,13 +5,17 @@ Text becomes values here, once; every refusal names the field, what was found an
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from v2vpose.api.hint_fields import HintFields, split
 from v2vpose.errors import InvalidFieldError
-from v2vpose.estimator import Options
-from v2vpose.values import Decode, Handedness, Hint, Intrinsics
+from v2vpose.estimator import MAX_TARGETS, Options
+from v2vpose.serving.ports import Priority
+from v2vpose.values import Aggregate, Decode, Handedness, Intrinsics
 
 _LIST_FIELDS: Final = ("epochs", "include", "reference_point_mm", "roi_px")
 _INTRINSICS: Final = ("fx_px", "fy_px", "cx_px", "cy_px")
@@ -20,7 +24,8 @@ _EXPECTED: Final = {
     "reference_point_mm": "three finite numbers x, y, z",
     "roi_px": "four whole numbers u0, v0, u1, v1",
     "epochs": "whole numbers",
-    "include": "of members, timing (heatmap_slices is not supported yet)",
+    "hints": f"1 to {MAX_TARGETS} of {{reference_point_mm}}, {{roi_px}} or {{near_mm, far_mm}}",
+    "include": "of members, timing, heatmap_slices",
 }
 
 
@@ -29,14 +34,18 @@ class Include(StrEnum):
 
     MEMBERS = "members"
     TIMING = "timing"
+    HEATMAP_SLICES = "heatmap_slices"
 
 
-def _split(value: Any) -> Any:
-    """Read `1,2,3` as a list; the elements are checked by their type."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+def _parsed(value: Any) -> Any:
+    """Read JSON; what is none is left as it is, and refused by its type."""
+    try:
+        return orjson.loads(value) if isinstance(value, str) else value
+    except orjson.JSONDecodeError:
+        return value
 
 
-class EstimateFields(BaseModel):
+class EstimateFields(HintFields):
     """The fields beside the depth map, with their units in their names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -50,17 +59,18 @@ class EstimateFields(BaseModel):
     depth_unit_mm: float = Field(
         1.0, gt=0, le=1000, description="Millimetres of one unit: 1 for most, 0.125 for an SR300."
     )
-    reference_point_mm: Annotated[tuple[float, float, float] | None, BeforeValidator(_split)] = (
-        Field(None, description="Hint: x, y, z near the target's centre, camera frame, mm.")
+    hints: Annotated[tuple[HintFields, ...] | None, BeforeValidator(_parsed)] = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TARGETS,
+        description="Several hints, each a target; the answer is a list in their order. JSON, such "
+        'as `[{"reference_point_mm": [0, 20, 480]}, {"roi_px": [300, 10, 420, 140]}]`.',
     )
-    roi_px: Annotated[tuple[int, int, int, int] | None, BeforeValidator(_split)] = Field(
-        None, description="Hint: u0, v0, u1, v1 around the target; u1 and v1 exclusive."
-    )
-    near_mm: float | None = Field(
-        None, ge=0, description="Hint, with far_mm: the target's surface is not nearer."
-    )
-    far_mm: float | None = Field(
-        None, gt=0, description="Hint, with near_mm: the target's surface is not farther."
+    targets: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_TARGETS,
+        description="The best so many targets in view; the answer is a list, the surest first.",
     )
     side_mm: float | None = Field(
         None, gt=0, le=5000, description="Edge of the cubic box; default: the model's."
@@ -71,11 +81,19 @@ class EstimateFields(BaseModel):
     decode: Decode | None = Field(
         None, description="How heatmaps become points; default: as the model was validated."
     )
-    epochs: Annotated[tuple[int, ...] | None, BeforeValidator(_split)] = Field(
+    epochs: Annotated[tuple[int, ...] | None, BeforeValidator(split)] = Field(
         None, description="Subset of the epoch checkpoints; default: the whole ensemble."
     )
-    include: Annotated[tuple[Include, ...], BeforeValidator(_split)] = Field(
-        (), description="More in the answer: `members`, `timing`."
+    aggregate: Aggregate = Field(
+        Aggregate.MEAN,
+        description="How the epoch checkpoints' keypoints become one: their mean, or the median "
+        "of each coordinate, which one stray checkpoint cannot move far.",
+    )
+    priority: Literal["normal", "bulk"] = Field(
+        "normal", description="bulk: let everybody else go first when the service is busy."
+    )
+    include: Annotated[tuple[Include, ...], BeforeValidator(split)] = Field(
+        (), description="More in the answer: `members`, `timing`, `heatmap_slices`."
     )
     width: int | None = Field(None, ge=1, description="Columns of raw pixels; octet-stream only.")
     height: int | None = Field(None, ge=1, description="Rows of raw pixels; octet-stream only.")
@@ -112,7 +130,7 @@ class EstimateFields(BaseModel):
         Raises:
             InvalidFieldError: a focal length is not positive.
         """
-        return Intrinsics(fx_px=self.fx_px, fy_px=self.fy_px, cx_px=self.cx_px, cy_px=self.cy_px)
+        return self._intrinsics
 
     def options(self) -> Options:
         """Return what the caller chose.
@@ -120,24 +138,29 @@ class EstimateFields(BaseModel):
         Raises:
             InvalidFieldError: hints contradict each other or are out of order.
         """
-        if (self.near_mm is None) != (self.far_mm is None):
-            given, missing = (
-                ("far_mm", "near_mm") if self.near_mm is None else ("near_mm", "far_mm")
-            )
-            raise InvalidFieldError(f"{given} needs {missing} beside it")
-        near_far = None
-        if self.near_mm is not None and self.far_mm is not None:
-            near_far = (self.near_mm, self.far_mm)
+        return self._options
+
+    def turn(self, usual: Priority = Priority.NORMAL) -> Priority:
+        """Return who goes first; `usual` is that of callers who are in a hurry."""
+        return Priority.BULK if self.priority == "bulk" else usual
+
+    @cached_property
+    def _intrinsics(self) -> Intrinsics:
+        """Made once: a camera asks with the same fields all day."""
+        return Intrinsics(fx_px=self.fx_px, fy_px=self.fy_px, cx_px=self.cx_px, cy_px=self.cy_px)
+
+    @cached_property
+    def _options(self) -> Options:
         return Options(
-            hint=Hint(
-                reference_point_mm=self.reference_point_mm,
-                roi_px=self.roi_px,
-                range_mm=near_far,
-            ),
+            hint=self.hint(),
+            hints=tuple(hint.hint() for hint in self.hints or ()),
+            targets=self.targets,
             handedness=None if self.handedness == "auto" else Handedness(self.handedness),
             side_mm=self.side_mm,
             decode=self.decode,
             epochs=self.epochs,
+            aggregate=self.aggregate,
+            with_slices=Include.HEATMAP_SLICES in self.include,
         )
 
 

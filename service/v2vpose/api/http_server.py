@@ -47,6 +47,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nobody asks who the caller is
             )
         )
         self._serving = asyncio.create_task(self._server.serve([listener]))

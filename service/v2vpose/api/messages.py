@@ -1,20 +1,21 @@
-"""Protobuf messages <-> values. Fields are checked where REST's are: in `fields`."""
+"""Values -> protobuf messages: what `answer` writes as JSON."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from v2vpose.api.answer import (
     MM_DECIMALS,
     PX_DECIMALS,
     SCORE_DECIMALS,
     STAGES,
+    error_of,
     rounded,
+    slices_of,
     warnings_of,
 )
-from v2vpose.api.decode import Encoding, encoding_from_ros
-from v2vpose.api.fields import EstimateFields, Include
+from v2vpose.api.fields import Include
 from v2vpose.api.pb import pose_pb2 as pb
-from v2vpose.errors import InvalidFieldError, UnsupportedEncodingError
 from v2vpose.model_store import Manifest
 from v2vpose.serving.pipeline import Estimate
 from v2vpose.values import Decode, FloatArray, FoundBy, Handedness, Pose
@@ -24,67 +25,43 @@ _HANDEDNESS: Final = {
     Handedness.LEFT: pb.HANDEDNESS_LEFT,
 }
 _DECODE: Final = {Decode.ARGMAX: pb.DECODE_ARGMAX, Decode.SUBVOXEL: pb.DECODE_SUBVOXEL}
-_INCLUDE: Final = {Include.MEMBERS: pb.INCLUDE_MEMBERS, Include.TIMING: pb.INCLUDE_TIMING}
 _FOUND_BY: Final = {
     FoundBy.HINT: pb.FOUND_BY_HINT,
     FoundBy.THRESHOLD: pb.FOUND_BY_THRESHOLD,
     FoundBy.DETECTOR: pb.FOUND_BY_DETECTOR,
     FoundBy.TRACKING: pb.FOUND_BY_TRACKING,
 }
-_OPTIONAL: Final = ("model", "version", "depth_unit_mm", "side_mm")
 
 
-def fields_of(options: pb.EstimateOptions) -> EstimateFields:
-    """Return the checked fields.
+def estimate_message(
+    estimate: Estimate,
+    manifest: Manifest,
+    *,
+    request_id: str,
+    include: Collection[Include] = (),
+    timing_s: Mapping[str, float] | None = None,
+) -> pb.EstimateResponse:
+    """Return what `answer.estimate_answer` returns, as a message."""
 
-    Raises:
-        InvalidFieldError: a field is missing, malformed or out of range.
-    """
-    values: dict[str, Any] = {
-        name: getattr(options, name) for name in _OPTIONAL if options.HasField(name)
-    }
-    if options.HasField("intrinsics"):
-        camera = options.intrinsics
-        values |= {name: getattr(camera, name) for name in ("fx_px", "fy_px", "cx_px", "cy_px")}
-    hint = options.WhichOneof("hint")
-    if hint == "reference_point_mm":
-        point = options.reference_point_mm
-        values[hint] = (point.x_mm, point.y_mm, point.z_mm)
-    elif hint == "roi_px":
-        roi = options.roi_px
-        values[hint] = (roi.u0, roi.v0, roi.u1, roi.v1)
-    elif hint == "range_mm":
-        values |= {"near_mm": options.range_mm.near_mm, "far_mm": options.range_mm.far_mm}
-    if options.handedness:
-        values["handedness"] = _named(pb.Handedness, options.handedness, "HANDEDNESS_").lower()
-    if options.decode:
-        values["decode"] = _named(pb.Decode, options.decode, "DECODE_").lower()
-    if options.epochs:
-        values["epochs"] = tuple(options.epochs)
-    if options.include:
-        values["include"] = tuple(
-            _named(pb.Include, value, "INCLUDE_").lower() for value in options.include
+    def written(pose: Pose) -> pb.Pose:
+        return pose_message(
+            replace(estimate, pose=pose),
+            manifest,
+            request_id=request_id,
+            include=include,
+            timing_s=timing_s,
         )
-    return EstimateFields.from_values(values)
 
-
-def encoding_of(depth: pb.DepthMap) -> Encoding:
-    """Return how a depth map's bytes hold its pixels.
-
-    Raises:
-        InvalidFieldError: the encoding is given twice.
-        UnsupportedEncodingError: it is missing or not known.
-    """
-    if depth.encoding and depth.ros_encoding:
-        raise InvalidFieldError("give encoding or ros_encoding, not both")
-    if depth.ros_encoding:
-        return encoding_from_ros(depth.ros_encoding)
-    name = _named(pb.Encoding, depth.encoding, "ENCODING_")
-    if name not in Encoding.__members__:
-        raise UnsupportedEncodingError(
-            f"expected encoding as one of {', '.join(Encoding)}, found {name}"
-        )
-    return Encoding[name]
+    if not estimate.targets:
+        return pb.EstimateResponse(pose=written(estimate.pose))
+    return pb.EstimateResponse(
+        targets=[
+            pb.Target(pose=written(target))
+            if isinstance(target, Pose)
+            else pb.Target(error=pb.FrameError(**error_of(target)))
+            for target in estimate.targets
+        ]
+    )
 
 
 def pose_message(
@@ -95,7 +72,7 @@ def pose_message(
     include: Collection[Include] = (),
     timing_s: Mapping[str, float] | None = None,
 ) -> pb.Pose:
-    """Return what `answer.estimate_answer` returns, as a message."""
+    """Return the pose of one target as a message."""
     pose = estimate.pose
     message = pb.Pose(
         request_id=request_id,
@@ -123,6 +100,9 @@ def pose_message(
                 confidence=rounded(member.confidence, SCORE_DECIMALS),
                 refined_point_mm=_point(member.refined_point_mm),
             )
+    if Include.HEATMAP_SLICES in include:
+        for epoch, slices in slices_of(pose):
+            message.heatmap_slices.add(epoch=epoch, shape=slices.shape, values=slices.tobytes())
     if Include.TIMING in include and timing_s is not None:
         for stage in STAGES:
             setattr(message.timing_ms, stage, round(1000 * timing_s.get(stage, 0.0), 3))
@@ -180,10 +160,3 @@ def _point(xyz_mm: FloatArray) -> pb.Point:
 
 def _points(xyz_mm: FloatArray) -> list[pb.Point]:
     return [pb.Point(x_mm=x, y_mm=y, z_mm=z) for x, y, z in rounded(xyz_mm, MM_DECIMALS)]
-
-
-def _named(enum: Any, value: int, prefix: str) -> str:
-    """Return an enum value's name without its prefix; unknown numbers stay numbers."""
-    if value not in enum.values():
-        return str(value)
-    return str(enum.Name(value)).removeprefix(prefix)

@@ -10,7 +10,14 @@ from v2vpose.api.fields import EstimateFields
 from v2vpose.api.multipart import MULTIPART
 from v2vpose.api.problems import MEDIA_TYPE as PROBLEM_TYPE
 from v2vpose.api.problems import REQUEST_ID_HEADER
-from v2vpose.api.schemas import EstimateAnswer, HealthAnswer, ModelInfo, ModelsAnswer, Problem
+from v2vpose.api.schemas import (
+    EstimateAnswer,
+    HealthAnswer,
+    ModelInfo,
+    ModelsAnswer,
+    Problem,
+    TargetsAnswer,
+)
 
 DESCRIPTION: Final = """\
 A depth map goes in, 3D hand or body keypoints come out (V2V-PoseNet, epoch ensemble).
@@ -105,12 +112,13 @@ def _estimate() -> dict[str, Any]:
         },
     }
     return {
-        "summary": "Estimate the pose of the best target in a depth map",
+        "summary": "Estimate the pose of the best target in a depth map, or of several",
         "description": (
+            "With `targets` or `hints` the answer is a list. "
             f"Send `{MULTIPART}` with a file part `depth` and the fields as form fields (or in one "
             "JSON part `request`); or the bare depth map as the body and the fields in the query."
         ),
-        "response_model": EstimateAnswer,
+        "response_model": EstimateAnswer | TargetsAnswer,
         "responses": _answers(400, 401, 404, 413, 415, 422, 429, 500, 503, 504),
         "openapi_extra": {
             "parameters": [

@@ -19,8 +19,10 @@ from v2vpose import __version__
 from v2vpose.api import openapi
 from v2vpose.api.access import KEY_HEADER
 from v2vpose.api.answer import model_info
+from v2vpose.api.docs import add_docs
 from v2vpose.api.envelope import Envelope, request_id_of
 from v2vpose.api.estimate_route import EstimateRoute
+from v2vpose.api.oip_rest import mount_oip
 from v2vpose.api.parts import WireParts
 from v2vpose.api.problems import problem
 from v2vpose.api.status import RETRY_AFTER_S
@@ -54,8 +56,13 @@ def _framework(parts: WireParts, envelope: Envelope, estimate: EstimateRoute) ->
     rest = _Rest(parts)
     wrap = envelope.endpoint
     app = FastAPI(
-        title="v2vpose", version=__version__, description=openapi.DESCRIPTION, redoc_url=None
+        title="v2vpose",
+        version=__version__,
+        description=openapi.DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
     )
+    add_docs(app)
     app.post(ESTIMATE_PATH, **openapi.ESTIMATE)(estimate.endpoint)
     app.get("/v1/models", **openapi.MODELS)(wrap("models", rest.models))
     app.get("/v1/models/{model}", **openapi.MODEL)(wrap("model", rest.model))
@@ -64,6 +71,7 @@ def _framework(parts: WireParts, envelope: Envelope, estimate: EstimateRoute) ->
     app.get("/readyz", **openapi.READYZ)(rest.readyz)
     app.get("/metrics", **openapi.METRICS)(rest.metrics)
     app.get("/", include_in_schema=False)(rest.page)
+    mount_oip(app, parts, envelope)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     return app

@@ -9,11 +9,12 @@ from v2vpose.api.access import KEY_HEADER
 from v2vpose.api.asking import answered
 from v2vpose.api.decode import Encoding, Limits, decode_frame
 from v2vpose.api.fields import EstimateFields
-from v2vpose.api.messages import encoding_of, fields_of, model_message, pose_message
+from v2vpose.api.messages import estimate_message, model_message
 from v2vpose.api.parts import WireParts
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.pb.pose_pb2_grpc import PoseEstimationServicer
 from v2vpose.api.rpc_envelope import metadata_of, rpc_envelope
+from v2vpose.api.rpc_fields import encoding_of, fields_of
 from v2vpose.api.streams import StreamParts, StreamSession
 from v2vpose.errors import InvalidFieldError, UnavailableError
 from v2vpose.values import DepthArray
@@ -66,16 +67,16 @@ class PoseEstimation(PoseEstimationServicer):
                     model=fields.model,
                     version=fields.version,
                     deadline_s=start_s + wait_s,
+                    priority=fields.turn(),
                 ),
             )
-            pose = pose_message(
+            return estimate_message(
                 answer.estimate,
                 answer.manifest,
                 request_id=request_id,
                 include=fields.include,
                 timing_s=answer.timing_s,
             )
-            return pb.EstimateResponse(pose=pose)
 
     async def EstimateStream(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.EstimateStreamRequest], context: Any

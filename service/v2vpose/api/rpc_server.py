@@ -8,7 +8,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from v2vpose.api.oip_rpc import SERVICE_NAME as OIP_NAME
+from v2vpose.api.oip_rpc import OpenInference
 from v2vpose.api.parts import WireParts
+from v2vpose.api.pb.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from v2vpose.api.pb.pose_pb2_grpc import add_PoseEstimationServicer_to_server
 from v2vpose.api.rpc import SERVICE_NAME, PoseEstimation
 from v2vpose.errors import InvalidFieldError
@@ -31,6 +34,7 @@ class RpcServer:
         self._pipeline = parts.pipeline
         self._max_message_bytes = parts.limits.max_body_bytes + _ENVELOPE_BYTES
         self._service = PoseEstimation(parts, min_confidence=min_confidence)
+        self._oip = OpenInference(parts)
         self._health = health.aio.HealthServicer()
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._server: Any = None
@@ -44,9 +48,10 @@ class RpcServer:
         """
         server = grpc.aio.server(options=_options(self._max_message_bytes))
         add_PoseEstimationServicer_to_server(self._service, server)  # type: ignore[no-untyped-call]
+        add_GRPCInferenceServiceServicer_to_server(self._oip, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
-            (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+            (SERVICE_NAME, OIP_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
         try:
             port = int(server.add_insecure_port(self._address))
@@ -72,6 +77,7 @@ class RpcServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
         await self.update_health()
+        self._oip.end_streams()
         await self._service.end_streams()
         if self._server is not None:
             await self._server.stop(grace_s)

@@ -70,6 +70,21 @@ class MemberAnswerShape(_Shape):
     refined_point_mm: Point
 
 
+class HeatmapSlices(_Shape):
+    """What one epoch checkpoint saw; `include=heatmap_slices`.
+
+    Every heatmap is cut three times through its peak. The cells fill the member's cubic box evenly,
+    which is centred on its refined point (`include=members`).
+    """
+
+    epoch: int
+    shape: list[int] = Field(description="Keypoints, 3, S, S.")
+    values: str = Field(
+        description="Base64 of unsigned bytes, 0..255 for 0..1: for each keypoint rows y, columns "
+        "x; rows z, columns x; rows z, columns y."
+    )
+
+
 class TimingAnswer(_Shape):
     """Where the time went, milliseconds; `include=timing`."""
 
@@ -99,6 +114,29 @@ class EstimateAnswer(_Shape):
     warnings: list[str]
     members: list[MemberAnswerShape] | None = None
     timing_ms: TimingAnswer | None = None
+    heatmap_slices: list[HeatmapSlices] | None = None
+
+
+class TargetError(_Shape):
+    """Why a target has no pose."""
+
+    code: str
+    detail: str
+    is_retryable: bool
+
+
+class TargetAnswer(_Shape):
+    """One of several targets: its pose, or why it has none."""
+
+    pose: EstimateAnswer | None = None
+    error: TargetError | None = None
+
+
+class TargetsAnswer(_Shape):
+    """Several targets: in the order of the hints, else the surest first."""
+
+    request_id: str
+    targets: list[TargetAnswer]
 
 
 class KeypointInfo(_Shape):

@@ -10,10 +10,11 @@ from typing import Final
 from v2vpose.api.asking import answered
 from v2vpose.api.fields import EstimateFields
 from v2vpose.api.mailbox import Mailbox
-from v2vpose.api.messages import fields_of, pose_message
+from v2vpose.api.messages import pose_message
 from v2vpose.api.parts import WireParts
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.problems import INTERNAL_DETAIL
+from v2vpose.api.rpc_fields import fields_of
 from v2vpose.api.status import wire_status
 from v2vpose.api.tracking import Tracker
 from v2vpose.errors import InvalidFieldError, NothingToEstimateError, PoseError
@@ -61,6 +62,10 @@ class StreamSession:
         self._fields = fields
         fields.intrinsics()  # refused now, not frame by frame
         self._options = fields.options()
+        if self._options.are_plural:
+            raise InvalidFieldError(
+                "a stream follows one target; targets and hints are for Estimate"
+            )
         self._tracker = (
             None
             if start.localise_every_frame
@@ -174,7 +179,7 @@ class StreamSession:
             model=self._fields.model,
             version=self._fields.version,
             deadline_s=deadline_s,
-            priority=Priority.STREAM,
+            priority=self._fields.turn(Priority.STREAM),
         )
 
 

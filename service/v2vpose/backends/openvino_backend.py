@@ -1,4 +1,4 @@
-"""OpenVINO: the default on a CPU, bf16 where the processor has it (extra `cpu`).
+"""OpenVINO: the default on a CPU, in the precision that is faster there (extra `cpu`).
 
 OpenVINO's converter phones home: where it cannot, it forks the process and ends the fork with a
 SIGTERM, which the service takes for its own. Without the telemetry package it uses a stub.
@@ -7,6 +7,7 @@ SIGTERM, which the service takes for its own. Without the telemetry package it u
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from v2vpose.heatmaps import Peaks, peaks_of
+from v2vpose.heatmaps import Peaks, peaks_of, slices_through
 from v2vpose.nets import Refiner, V2VNet
 from v2vpose.values import FloatArray
 
@@ -42,7 +43,7 @@ class OpenVINOBackend:
         refiner: Refiner,
         *,
         input_side: int,
-        precision: Precision = "bf16",
+        precision: Precision,
         threads: int = 0,
     ) -> None:
         grid = torch.zeros(1, 1, input_side, input_side, input_side)
@@ -57,11 +58,14 @@ class OpenVINOBackend:
             answer: FloatArray = self._refiner(crops[:, None])[0].astype(np.float64)
         return answer
 
-    def peaks(self, occupancy: NDArray[np.uint8]) -> Peaks:
+    def peaks(self, occupancy: NDArray[np.uint8], *, with_slices: bool = False) -> Peaks:
         """See `Backend.peaks`."""
         with self._calling:
             heatmaps = self._v2v(occupancy[:, None].astype(np.float32))[0]  # (B, K, S, S, S)
-            return peaks_of(heatmaps)
+            peaks = peaks_of(heatmaps)
+            if not with_slices:
+                return peaks
+            return replace(peaks, slices=slices_through(heatmaps, peaks.zyx_cell))
 
 
 def _compiled(

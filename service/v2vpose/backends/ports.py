@@ -16,7 +16,7 @@ class Backend(Protocol):
         """Run the refiner: (B, 128, 128) crops to (B, 3) offsets in halves of the crop's cube."""
         ...
 
-    def peaks(self, occupancy: NDArray[np.uint8]) -> Peaks:
+    def peaks(self, occupancy: NDArray[np.uint8], *, with_slices: bool = False) -> Peaks:
         """Run the V2V net: (B, S, S, S) occupancy z, y, x to the peaks of (B, K) heatmaps."""
         ...
 

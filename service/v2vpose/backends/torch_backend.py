@@ -1,8 +1,11 @@
 """PyTorch: the reference on the CPU, the production backend on CUDA.
 
-On CUDA the peaks are found on the device, so only K x (3 + 1 + 125) numbers a frame come back.
+On CUDA the peaks are found on the device, so only K x (3 + 1 + 125) numbers a frame come back, and
+the whole way from grid to peaks is one graph for each batch size.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from v2vpose.heatmaps import PATCH_SIDE, Peaks
+from v2vpose.backends.graphs import Capture, Graphed
+from v2vpose.heatmaps import PATCH_SIDE, Peaks, peaks_of, slices_through
 from v2vpose.nets import CentreDetector, Refiner, V2VNet
 from v2vpose.values import FloatArray
 
@@ -25,6 +29,7 @@ class TorchBackend:
         refiner: the refiner, likewise.
         device: where to run.
         dtype: precision of the V2V net; the refiner always runs in float32, it is nearly free.
+        capture: records the way from grid to peaks, see `graphs`; None = run it every time.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class TorchBackend:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        capture: Capture | None = None,
     ) -> None:
         self._device = torch.device(device)
         self._dtype = dtype
@@ -41,6 +47,7 @@ class TorchBackend:
             self._device, dtype, memory_format=torch.channels_last_3d
         )
         self._refiner = refiner.eval().to(self._device)
+        self._forward = self._found if capture is None else Graphed(self._found, capture)
 
     @torch.inference_mode()
     def offsets(self, crops: NDArray[np.float32]) -> FloatArray:
@@ -50,14 +57,28 @@ class TorchBackend:
         return result
 
     @torch.inference_mode()
-    def peaks(self, occupancy: NDArray[np.uint8]) -> Peaks:
+    def peaks(self, occupancy: NDArray[np.uint8], *, with_slices: bool = False) -> Peaks:
         """See `Backend.peaks`."""
         batch = torch.from_numpy(occupancy)[:, None].to(self._device)  # (B, 1, S, S, S)
-        batch = batch.to(self._dtype, memory_format=torch.channels_last_3d)
-        return _peaks_on_device(self._v2v(batch).float())
+        if with_slices:
+            heatmaps = self._heatmaps(batch).cpu().numpy()
+            peaks = peaks_of(heatmaps)
+            return replace(peaks, slices=slices_through(heatmaps, peaks.zyx_cell))
+        zyx, height, patch = (found.cpu().numpy() for found in self._forward(batch))
+        return Peaks(zyx_cell=zyx, height=height, patch=patch)
+
+    def _found(self, occupancy: Tensor) -> Sequence[Tensor]:
+        """Return zyx, height and patch of the peaks, on the device."""
+        return peaks_on_device(self._heatmaps(occupancy))
+
+    def _heatmaps(self, occupancy: Tensor) -> Tensor:
+        """Return (B, K, S, S, S) float32 heatmaps, on the device."""
+        batch = occupancy.to(self._dtype, memory_format=torch.channels_last_3d)
+        heatmaps: Tensor = self._v2v(batch).float()
+        return heatmaps
 
 
-def _peaks_on_device(heatmaps: Tensor) -> Peaks:
+def peaks_on_device(heatmaps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Find peaks and patches of (B, K, D, H, W) heatmaps where they are; equals `peaks_of`."""
     *lead, depth, rows, cols = heatmaps.shape
     volume = heatmaps.reshape(-1, depth, rows, cols)  # (N, D, H, W)
@@ -70,10 +91,10 @@ def _peaks_on_device(heatmaps: Tensor) -> Peaks:
     patch = padded[
         batch[:, None, None, None], z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
     ]
-    return Peaks(
-        zyx_cell=zyx.reshape(*lead, 3).cpu().numpy(),
-        height=height.reshape(lead).cpu().numpy(),
-        patch=patch.reshape(*lead, PATCH_SIDE, PATCH_SIDE, PATCH_SIDE).cpu().numpy(),
+    return (
+        zyx.reshape(*lead, 3),
+        height.reshape(lead),
+        patch.reshape(*lead, PATCH_SIDE, PATCH_SIDE, PATCH_SIDE),
     )
 
 

@@ -1,4 +1,4 @@
-"""`v2vpose import`, `datasets check` and `compare`: files of other people."""
+"""`v2vpose import` and `datasets check`: files of other people."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -86,54 +86,3 @@ def check(
         _out.print(f"first missing: {found.first_missing}", soft_wrap=True)
     if not found.complete:
         raise typer.Exit(1)
-
-
-@app.command()
-def compare(
-    dataset: Annotated[str, typer.Option(help="icvl, nyu, msra, hands17 or itop.")],
-    labels: Annotated[Path, typer.Option(help="Ground truth, one line a frame.")],
-    predictions: Annotated[
-        list[str], typer.Option(metavar="[NAME=]FILE", help="A method's answers; may be repeated.")
-    ],
-    centre_source: Annotated[
-        str, typer.Option(help="Where the methods' reference points came from.")
-    ] = "not stated",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure.")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with the curves.")
-    ] = None,
-) -> None:
-    """Compare published predictions with their labels: the paper's tables and curves.
-
-    [dim]v2vpose compare --dataset icvl --labels truth.txt --predictions v2v=v2v.txt[/]
-    """
-    with refusals():
-        from v2vpose.evaluation.comparison import evaluate_files
-
-        files = {}
-        for given in predictions:
-            name, _, file = given.rpartition("=")
-            files[name or Path(file).stem] = Path(file)
-        result = evaluate_files(
-            dataset,
-            labels,
-            files,
-            centre_source=centre_source,
-            json_path=json_file,
-            html_path=html,
-        )
-    limits = list(result.methods[0].distance.success_percent)
-    table = Table(
-        title=f"{dataset}, {result.frames} frames", title_justify="left", title_style="bold"
-    )
-    table.add_column("method")
-    for column in ("mean mm", "median mm", *(f"<{limit} mm %" for limit in limits)):
-        table.add_column(column, justify="right")
-    for method in result.methods:
-        distance = method.distance
-        success = [f"{distance.success_percent[limit]:.2f}" for limit in limits]
-        table.add_row(method.name, f"{distance.mean_mm:.3f}", f"{distance.median_mm:.3f}", *success)
-    table.caption = f"centre source: {result.centre_source}; success: the worst joint within"
-    _out.print(table)

@@ -124,19 +124,54 @@ class DiskFrames:
 
 
 class Shuffled:
-    """A finite set as an endless one: every pass in an order of its own, drawn from the seed."""
+    """A finite set as an endless one: every pass in an order of its own, drawn from the seed.
 
-    def __init__(self, frames: DiskFrames, *, seed: int) -> None:
+    Args:
+        frames: the set.
+        seed: of the orders.
+        limit: use this many of its frames, spread evenly; None: all.
+
+    Raises:
+        InvalidFieldError: the set has no usable frame.
+    """
+
+    def __init__(self, frames: DiskFrames, *, seed: int, limit: int | None = None) -> None:
         if not len(frames):
-            raise InvalidFieldError("expected a data set with usable frames, found none")
+            raise InvalidFieldError(
+                f"expected a data set with usable frames, found none; left out: {frames.skipped}"
+            )
         self._frames = frames
+        self._used = spread(len(frames), limit)
         self._seed = seed
         self._drawn: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
-    def frame(self, index: int) -> DiskFrame:
-        """Return frame `index` >= 0 of the endless sequence, always the same one."""
-        turn, place = divmod(index, len(self._frames))
+    @property
+    def origin(self) -> str:
+        """What it is, in words."""
+        return (
+            f"{self._frames.known.name}: {len(self)} of {len(self._frames)} usable frames, "
+            f"order by seed {self._seed}, centres: {self._frames.centre_source}"
+        )
+
+    def __len__(self) -> int:
+        """Frames a pass."""
+        return len(self._used)
+
+    def frame(self, place: int) -> DiskFrame:
+        """Return the frame at `place` >= 0 of the endless sequence, always the same one.
+
+        Raises:
+            InvalidDepthMapError: its file cannot be read.
+        """
+        turn, step = divmod(place, len(self))
         if self._drawn[0] != turn:
-            order = np.random.default_rng([self._seed, turn]).permutation(len(self._frames))
+            order = np.random.default_rng([self._seed, turn]).permutation(self._used)
             self._drawn = (turn, order)
-        return self._frames.frame(int(self._drawn[1][place]))
+        return self._frames.frame(int(self._drawn[1][step]))
+
+
+def spread(count: int, limit: int | None) -> NDArray[np.int64]:
+    """Return at most `limit` of `count` indices, evenly spread, in order."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.arange(limit) * count // limit

@@ -46,17 +46,22 @@ def distances_mm(found_mm: FloatArray, truth_mm: FloatArray) -> FloatArray:
     return distance
 
 
-def report(found_mm: FloatArray, truth_mm: FloatArray) -> DistanceReport:
-    """Summarise (N, K, 3) predictions against labels, both in camera millimetres."""
+def report(found_mm: FloatArray, truth_mm: FloatArray, *, answered: float = 1.0) -> DistanceReport:
+    """Summarise (N, K, 3) predictions against labels, both in camera millimetres.
+
+    Args:
+        found_mm: predictions.
+        truth_mm: labels.
+        answered: share of all frames that these are; the others are failures.
+    """
     distance_mm = distances_mm(found_mm, truth_mm)
+    success = [share * answered for share in success_percent(distance_mm, SUCCESS_MM)]
     return DistanceReport(
         frames=len(distance_mm),
         mean_mm=float(distance_mm.mean()),
         median_mm=float(np.median(distance_mm)),
         per_keypoint_mm=tuple(float(d) for d in distance_mm.mean(axis=0)),
-        success_percent=dict(
-            zip(SUCCESS_MM, success_percent(distance_mm, SUCCESS_MM), strict=True)
-        ),
+        success_percent=dict(zip(SUCCESS_MM, success, strict=True)),
     )
 
 

@@ -46,14 +46,22 @@ class MeanAP:
     per_part_percent: dict[str, float]
 
 
-def mean_ap(distance_mm: FloatArray, *, threshold_mm: float = THRESHOLD_MM) -> MeanAP:
-    """Summarise the (N, 15) distances of valid frames; found means nearer than the threshold."""
+def mean_ap(
+    distance_mm: FloatArray, *, threshold_mm: float = THRESHOLD_MM, answered: float = 1.0
+) -> MeanAP:
+    """Summarise distances of valid frames; found means nearer than the threshold.
+
+    Args:
+        distance_mm: (N, 15).
+        threshold_mm: how near is found.
+        answered: share of all frames that these are; in the others nothing is found.
+    """
     joints = sum(len(members) for members in PARTS.values())
     if distance_mm.ndim != 2 or distance_mm.shape[1] != joints or not len(distance_mm):
         raise InvalidFieldError(
             f"expected distances of (frames, {joints} joints), found {distance_mm.shape}"
         )
-    each = (distance_mm < threshold_mm).mean(axis=0) * 100  # (15,)
+    each = (distance_mm < threshold_mm).mean(axis=0) * 100 * answered  # (15,)
     parts = {part: float(each[list(members)].mean()) for part, members in PARTS.items()}
     return MeanAP(
         threshold_mm=threshold_mm,

@@ -1,19 +1,20 @@
 """Measuring an epoch ensemble on labelled frames, the whole way that a served frame goes.
 
-Nothing is given to the estimator but the depth map and its intrinsics.
+What the estimator is told beyond the depth map and its intrinsics is `options`: nothing, which hand
+it is, or a reference point.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from v2vpose.errors import NothingToEstimateError
 from v2vpose.estimator import DEFAULTS, Estimator, Options
 from v2vpose.evaluation.distance import distances_mm, report
-from v2vpose.values import Decode, FloatArray, LabelledFrame, Pose
-from v2vpose.values import DepthFrame as Frame
+from v2vpose.values import Decode, DepthFrame, FloatArray, Handedness, Hint, LabelledFrame, Pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class Measured:
 
     Attributes:
         truth_mm: (N, K, 3) labels of the answered frames.
+        left: (N,) whether they show a left hand.
         found_mm: by decoding, (N, M, K, 3) keypoints of every epoch checkpoint.
+        unrefined_mm: (N, K, 3) argmax keypoints of the last one around the first reference points;
+            None if not asked for.
         first_mm: (N, 3) first reference points.
         refined_mm: (N, 3) refined points, mean over the epoch checkpoints.
         confidence: (N,) mean confidence.
@@ -31,38 +35,57 @@ class Measured:
     """
 
     truth_mm: FloatArray
+    left: NDArray[np.bool_]
     found_mm: dict[Decode, FloatArray]
+    unrefined_mm: FloatArray | None
     first_mm: FloatArray
     refined_mm: FloatArray
     confidence: FloatArray
-    hand_right: FloatArray
+    hand_right: NDArray[np.bool_]
     unanswered: tuple[int, ...]
 
 
 def measure(
-    estimator: Estimator, frames: Iterable[LabelledFrame], options: Options = DEFAULTS
+    estimator: Estimator,
+    frames: Iterable[LabelledFrame],
+    options: Options | Callable[[LabelledFrame], Options] = DEFAULTS,
+    *,
+    unrefined: Estimator | None = None,
 ) -> Measured:
     """Estimate every frame with both decodings.
+
+    Args:
+        estimator: of the model version.
+        frames: labelled.
+        options: what it is told, the same for every frame or by frame.
+        unrefined: the same version's last epoch checkpoint without its refiner.
 
     Raises:
         NothingToEstimateError: not one frame was answered.
     """
-    truth, unanswered, poses = [], [], []
+    truth, unanswered, poses, plain = [], [], [], []
     for index, labelled in enumerate(frames):
-        frame = Frame(labelled.depth_mm, labelled.intrinsics)
+        frame = DepthFrame(labelled.depth_mm, labelled.intrinsics)
+        told = options(labelled) if callable(options) else options
         try:
-            both = {d: estimator.estimate(frame, replace(options, decode=d)) for d in Decode}
+            first = estimator.estimate(frame, replace(told, decode=Decode.ARGMAX))
+            known = _found_again(first, told)
+            second = estimator.estimate(frame, replace(known, decode=Decode.SUBVOXEL))
+            if unrefined is not None:
+                plain.append(unrefined.estimate(frame, replace(known, decode=Decode.ARGMAX)))
         except NothingToEstimateError:
             unanswered.append(index)
             continue
         truth.append((labelled.keypoints_mm, labelled.handedness))
-        poses.append(both)
+        poses.append({Decode.ARGMAX: first, Decode.SUBVOXEL: second})
     if not poses:
         raise NothingToEstimateError(f"none of {len(unanswered)} frames was answered")
     firsts = [both[Decode.ARGMAX] for both in poses]
     return Measured(
         truth_mm=np.stack([keypoints_mm for keypoints_mm, _ in truth]),
+        left=np.array([handedness is Handedness.LEFT for _, handedness in truth]),
         found_mm={d: np.stack([_each_mm(both[d]) for both in poses]) for d in Decode},
+        unrefined_mm=np.stack([pose.keypoints_mm for pose in plain]) if plain else None,
         first_mm=np.stack([pose.reference_point.xyz_mm for pose in firsts]),
         refined_mm=np.stack([pose.refined_point_mm for pose in firsts]),
         confidence=np.array([pose.confidence.mean() for pose in firsts]),
@@ -74,6 +97,13 @@ def measure(
         ),
         unanswered=tuple(unanswered),
     )
+
+
+def _found_again(pose: Pose, told: Options) -> Options:
+    """Return options that lead to the same place and hand without looking for them again."""
+    x, y, z = (float(c) for c in pose.reference_point.xyz_mm)
+    hand = None if pose.handedness is None else pose.handedness[0]
+    return replace(told, hint=Hint(reference_point_mm=(x, y, z)), handedness=hand)
 
 
 def figures(measured: Measured) -> dict[str, Any]:
@@ -89,10 +119,7 @@ def figures(measured: Measured) -> dict[str, Any]:
         singles = [
             float(distances_mm(each_mm[:, m], truth_mm).mean()) for m in range(each_mm.shape[1])
         ]
-        ensemble = asdict(report(each_mm.mean(axis=1), truth_mm))
-        ensemble["success_percent"] = {
-            limit: share * answered for limit, share in ensemble["success_percent"].items()
-        }
+        ensemble = asdict(report(each_mm.mean(axis=1), truth_mm, answered=answered))
         side_by_side[decode.value] = {
             "single_mm": [round(single, 3) for single in singles],
             "ensemble": _rounded(ensemble),
@@ -110,8 +137,13 @@ def figures(measured: Measured) -> dict[str, Any]:
 
 
 def _each_mm(pose: Pose) -> FloatArray:
-    """Return (M, K, 3) keypoints of the members, by epoch."""
-    return np.stack([answer.keypoints_mm for answer in pose.members.values()])
+    """Return (M, K, 3) keypoints of the members, by epoch; the mean of one that saw nothing."""
+    return np.stack(
+        [
+            pose.members[epoch].keypoints_mm if epoch in pose.members else pose.keypoints_mm
+            for epoch in pose.epochs
+        ]
+    )
 
 
 def _spread(error_mm: FloatArray) -> dict[str, float]:

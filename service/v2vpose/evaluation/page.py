@@ -1,8 +1,10 @@
-"""A comparison as one self-contained HTML page: tables, and plots like the paper's figure 7."""
+"""A comparison as one self-contained HTML page: tables, plots like the paper's figures 7 and 8."""
 
 import io
 import re
+from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import pairwise
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -10,23 +12,27 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from v2vpose.evaluation.comparison import Comparison, MethodResult
+from v2vpose.evaluation.viewpoint import AngleBins
 
 _COLOURS: Final = ("#0b62c4", "#d1495b", "#2f8f5b", "#b8860b", "#7b4bb3", "#4a5568", "#c05621")
+_MAX_NAMED: Final = 2
 _STYLE: Final = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1a202c;background:#fff;max-width:72rem;
+body{font:16px/1.5 system-ui,sans-serif;color:#1a202c;background:#fff;max-width:80rem;
 margin:2.5rem auto;padding:0 1.25rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
 p{margin:.3rem 0;color:#4a5568}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92rem}
-th,td{padding:.3rem .75rem;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{color:#4a5568;font-weight:600}
+th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #e2e8f0;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}th{color:#4a5568;font-weight:600;white-space:normal;vertical-align:bottom}
 td.best{font-weight:700}svg{max-width:100%;height:auto;display:block}
 """
 
 
 def page(comparison: Comparison) -> str:
     """Return the page; it loads nothing from anywhere."""
-    title = f"{comparison.dataset.upper()}: {', '.join(m.name for m in comparison.methods)}"
+    names = [method.name for method in comparison.methods]
+    who = ", ".join(names) if len(names) <= _MAX_NAMED else f"{len(names)} methods"
+    title = f"{comparison.dataset.upper()}: {who}"
     sections = [
         ("Accuracy", _summary_table(comparison)),
         ("Frames whose worst keypoint is within a distance", _curves(comparison)),
@@ -34,14 +40,27 @@ def page(comparison: Comparison) -> str:
     ]
     if all(method.precision for method in comparison.methods):
         sections.insert(1, ("Precision at 10 cm", _precision_table(comparison)))
+    if all(method.yaw and method.pitch for method in comparison.methods):
+        sections.append(("Mean distance by viewpoint", _angles(comparison)))
+    if comparison.facts:
+        sections.append(("About the run", _facts(comparison.facts)))
     body = "".join(f"<section><h2>{heading}</h2>{inner}</section>" for heading, inner in sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(title)}</h1>"
-        f"<p>{comparison.frames} frames, {len(comparison.keypoints)} keypoints. "
-        f"Reference points: {escape(comparison.centre_source)}.</p>{body}</body></html>\n"
+        f"<p>{_frames(comparison)}, {len(comparison.keypoints)} keypoints.</p>"
+        f"{body}</body></html>\n"
+    )
+
+
+def _frames(comparison: Comparison) -> str:
+    if not comparison.unanswered:
+        return f"{comparison.frames} frames"
+    return (
+        f"{comparison.frames} frames; on {comparison.unanswered} of them nothing was found: "
+        "they count as failures in every share, and not in mean distances"
     )
 
 
@@ -57,7 +76,11 @@ def _summary_table(comparison: Comparison) -> str:
     low, high, neither = "min", "max", ""
     better = [low, low, neither, neither, neither, *[high] * len(thresholds)]
     digits = [3, 3, 2, 2, 2, *[2] * len(thresholds)]
-    return _table(head, [m.name for m in comparison.methods], rows, better, digits)
+    table = _table(head, [m.name for m in comparison.methods], rows, better, digits)
+    sources = "".join(
+        f"<li>{escape(m.name)}: {escape(m.centre_source)}</li>" for m in comparison.methods
+    )
+    return f"{table}<p>Reference points (centres):</p><ul>{sources}</ul>"
 
 
 def _keypoint_table(comparison: Comparison) -> str:
@@ -142,6 +165,42 @@ def _bars(comparison: Comparison) -> str:
     return _svg(figure, axes, "bars")
 
 
+def _angles(comparison: Comparison) -> str:
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    both = figure.subplots(1, 2, sharey=True)
+    for axes, what in zip(both, ("yaw", "pitch"), strict=True):
+        for method, colour in _coloured(comparison):
+            bins: AngleBins = getattr(method, what)
+            middles = [(low + high) / 2 for low, high in pairwise(bins.edges_deg)]
+            known = [(a, mm) for a, mm in zip(middles, bins.mean_mm, strict=True) if mm is not None]
+            axes.plot(*zip(*known, strict=True), color=colour, marker="o", markersize=4)
+        counts = ", ".join(map(str, bins.frames))
+        axes.set(xlim=(bins.edges_deg[0], bins.edges_deg[-1]), ylim=(0, None))
+        axes.set_xlabel(f"{what}, degrees\n(frames: {counts})", fontsize=8)
+    both[0].set(ylabel="mean distance, mm")
+    text = (
+        "<p>Pitch: how far the fingers point at the camera (90: at it). Yaw: which side of the "
+        "palm is seen (0: the palm, 180: the back).</p>"
+    )
+    return text + _svg(figure, both, "angles")
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(str(value))}</td></tr>"
+        for name, value in _flat(facts)
+    )
+    return _wrapped(["fact", "value"], rows)
+
+
+def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}, ")
+        else:
+            yield f"{before}{name}", value
+
+
 def _coloured(comparison: Comparison) -> list[tuple[MethodResult, str]]:
     return [(m, _COLOURS[i % len(_COLOURS)]) for i, m in enumerate(comparison.methods)]
 
@@ -152,9 +211,10 @@ def _plain(text: str) -> str:
 
 def _svg(figure: Figure, axes: Any, salt: str) -> str:
     """Return the drawing as an element, the same bytes every time; `salt` keeps ids apart."""
-    axes.grid(color="#e2e8f0", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    for each in np.ravel(axes):
+        each.grid(color="#e2e8f0", linewidth=0.8)
+        each.set_axisbelow(True)
+        each.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -29,11 +29,13 @@ class Peaks:
         zyx_cell: (..., 3) integer index z, y, x.
         height: (...,) value there.
         patch: (..., 5, 5, 5) values around it, z, y, x; 0 outside the heatmap.
+        slices: (..., 3, S, S) see `slices.slices_through`; None unless somebody wants them.
     """
 
     zyx_cell: NDArray[np.intp]
     height: FloatArray
     patch: FloatArray
+    slices: NDArray[np.uint8] | None = None
 
 
 def peaks_of(heatmaps: FloatArray) -> Peaks:

@@ -37,7 +37,7 @@ def target_crop(
     u0, u1 = _span(x, reach_mm, near_mm, far_mm, intrinsics.fx_px, intrinsics.cx_px, cols)
     v0, v1 = _span(y, reach_mm, near_mm, far_mm, intrinsics.fy_px, intrinsics.cy_px, rows)
     return TargetCrop(
-        depth_mm=np.ascontiguousarray(frame.depth_mm[v0:v1, u0:u1]),
+        depth_mm=frame.depth_mm[v0:v1, u0:u1],  # a view: it is copied once, where it is going
         intrinsics=shifted(intrinsics, u0_px=u0, v0_px=v0),
         reference_point_mm=np.asarray(reference_point_mm, dtype=np.float64),
         side_mm=side_mm,
@@ -52,6 +52,7 @@ def mirrored_crop(crop: TargetCrop) -> TargetCrop:
         intrinsics=frame.intrinsics,
         reference_point_mm=mirrored_points(crop.reference_point_mm),
         side_mm=crop.side_mm,
+        wants_slices=crop.wants_slices,
     )
 
 
@@ -78,6 +79,7 @@ def refiner_crop(
     reference_point_mm: FloatArray,
     *,
     side_mm: float,
+    size_px: int = CROP_PX,
 ) -> NDArray[np.float32]:
     """Return the (128, 128) float32 crop that the refiner sees, values in [-1, 1].
 
@@ -86,8 +88,9 @@ def refiner_crop(
         intrinsics: the camera of that window.
         reference_point_mm: (3,) centre of the cube, z > 0.
         side_mm: edge of the cube.
+        size_px: of another crop than the refiner's.
     """
-    crop = np.empty((CROP_PX, CROP_PX), dtype=np.float32)
+    crop = np.empty((size_px, size_px), dtype=np.float32)
     _resample(
         depth_mm,
         (intrinsics.fx_px, intrinsics.fy_px),

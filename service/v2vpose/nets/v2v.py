@@ -119,9 +119,14 @@ class V2VNet(nn.Module):
 def build_v2v(num_keypoints: int, *, width: int = PAPER_WIDTH) -> V2VNet:
     """Return a network with the paper's initial weights; `width` is the first block's channels."""
     net = V2VNet(num_keypoints=num_keypoints, width=width)
+    draw_weights(net)
+    return net
+
+
+def draw_weights(net: nn.Module) -> None:
+    """Give every convolution the paper's initial weights, N(0, 0.001), and no bias."""
     for module in net.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             nn.init.normal_(module.weight, std=WEIGHT_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    return net

@@ -7,7 +7,7 @@ from v2vpose.errors import OverloadedError, UnavailableError
 
 
 class Place:
-    """A request's place among those that no worker has yet."""
+    """A request's place, or places, among those that no worker has yet."""
 
     def __init__(self, on_leave: Callable[[], None]) -> None:
         self._on_leave = on_leave
@@ -46,8 +46,8 @@ class Admission:
         self._open = False
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """Take a place; it is given back when the block ends, if it was not before.
+    def place(self, targets: int = 1) -> Iterator[Place]:
+        """Take a place for every target; given back when the block ends, if not before.
 
         Raises:
             UnavailableError: closed.
@@ -55,10 +55,10 @@ class Admission:
         """
         if not self._open:
             raise UnavailableError("the service is draining; try another one")
-        if self._waiting >= self._max_queue_size:
+        if self._waiting + min(targets, self._max_queue_size) > self._max_queue_size:
             raise OverloadedError(f"{self._waiting} requests are waiting already; try again later")
-        self._change(1)
-        place = Place(lambda: self._change(-1))
+        self._change(targets)
+        place = Place(lambda: self._change(-targets))
         try:
             yield place
         finally:

@@ -7,7 +7,7 @@ make a quorum, or the caller's deadline is near and those that replied make a qu
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,6 +40,7 @@ class Ballot:
         deadline_s: instant of `time.monotonic` after which the answer is of no use.
         settle: called once, with all answers; fewer than the quorum means there is no answer.
         answers: what the members said so far, by epoch.
+        has_substitute: whether late members are given up even without a quorum.
         hurried: whether the deadline is near, so that a quorum is enough.
     """
 
@@ -48,12 +49,21 @@ class Ballot:
     deadline_s: float | None
     settle: Callable[[Mapping[int, MemberAnswer], Mapping[str, float]], None]
     answers: dict[int, MemberAnswer] = field(default_factory=dict)
+    has_substitute: bool = False
     hurried: bool = False
 
     @property
     def carried(self) -> bool:
         """Whether enough members answered."""
         return len(self.answers) >= self.quorum
+
+    def is_settled(self, missing: frozenset[int], late: Set[int]) -> bool:
+        """Whether waiting for the missing members, some of them late, is of no use."""
+        if not missing:
+            return True
+        if self.carried and self.hurried:
+            return True
+        return (self.carried or self.has_substitute) and missing <= late
 
 
 class Round:
@@ -107,8 +117,7 @@ class Round:
 
     def _settle_all(self) -> None:
         for row, ballot in list(self._open.items()):
-            missing = ballot.asked & self._missing
-            if not missing or (ballot.carried and (ballot.hurried or missing <= self._late)):
+            if ballot.is_settled(ballot.asked & self._missing, self._late):
                 del self._open[row]
                 ballot.settle(ballot.answers, self._slowest_worker_s())
         if self._missing <= self._late and not self._open and self._on_done is not None:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from v2vpose.errors import (
     DeadlineExceededError,
+    NothingToEstimateError,
     OverloadedError,
     PayloadTooLargeError,
+    PoseError,
     UnavailableError,
 )
-from v2vpose.estimator import Localiser, Options, Target, mean_pose
+from v2vpose.estimator import Localiser, Options, Search, ensemble_pose
 from v2vpose.model_store import Manifest, ModelStore, ModelVersion
 from v2vpose.serving.admission import Admission
 from v2vpose.serving.aggregator import Quorum
@@ -21,6 +24,7 @@ from v2vpose.serving.ports import MAX_FRAME_PX, Engine, ModelHealth, Priority
 from v2vpose.serving.scheduler import BatchPolicy
 from v2vpose.serving.served_models import ServedModels
 from v2vpose.serving.served_version import ServedVersion
+from v2vpose.serving.trips import Found, ensemble_answers
 from v2vpose.telemetry import Telemetry
 from v2vpose.values import DepthFrame, Pose
 
@@ -30,16 +34,18 @@ class Estimate:
     """An answer.
 
     Attributes:
-        pose: the pose.
+        pose: the pose; of several targets, the first that has one.
         model: which model answered.
         version: which version of it.
         timing_s: seconds by stage: locate queue refine voxelize forward peak aggregate total.
+        targets: if the caller asked for several: the pose of each, or why it has none.
     """
 
     pose: Pose
     model: str
     version: str
     timing_s: Mapping[str, float]
+    targets: tuple[Pose | PoseError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ class Pipeline:
         deadline_s: float | None = None,
         priority: Priority = Priority.NORMAL,
     ) -> Estimate:
-        """Estimate the pose of the best target in the frame.
+        """Estimate the pose of the best target in the frame, or of every target asked for.
 
         A caller may leave at any time: cancelling costs no other caller anything.
 
@@ -151,7 +157,8 @@ class Pipeline:
 
         Raises:
             UnknownModelError: not a model, version or epoch being served.
-            NothingToEstimateError, InvalidFieldError: see `estimator`.
+            NothingToEstimateError, InvalidFieldError: see `estimator`; of several targets, none
+                has a pose.
             PayloadTooLargeError: the frame has too many pixels.
             OverloadedError: the queue is full.
             DeadlineExceededError: the deadline passed.
@@ -216,46 +223,53 @@ class Pipeline:
         priority: Priority,
     ) -> Estimate:
         manifest = served.manifest
-        with self._admissions[manifest.model].place() as place:
-            target = await self._locate(served, frame, options)
+        with self._admissions[manifest.model].place(options.wanted) as place:
+            search = await self._search(served, frame, options)
             located_s = time.monotonic()
-            answered = await served.scheduler.answers(
-                target, place=place, deadline_s=deadline_s, priority=priority
+            found, trips = await ensemble_answers(
+                search, served.scheduler, place=place, deadline_s=deadline_s, priority=priority
             )
         answered_s = time.monotonic()
-        pose = mean_pose(frame, target, answered.answers)
+        outcomes = [_outcome(frame, each) for each in found]
+        poses = [outcome for outcome in outcomes if isinstance(outcome, Pose)]
+        if not poses:
+            raise next(outcome for outcome in outcomes if isinstance(outcome, PoseError))
         end_s = time.monotonic()
         timing_s = {
             "locate": located_s - begin_s,
-            "queue": answered.queue_s,
-            **answered.stage_s,
+            "queue": sum(each.queue_s for each in trips),
+            **_summed([each.stage_s for each in trips]),
             "aggregate": end_s - answered_s,
         }
-        self._measure(manifest.model, pose, timing_s)
+        self._measure(manifest.model, poses, timing_s)
         return Estimate(
-            pose, manifest.model, manifest.version, {**timing_s, "total": end_s - begin_s}
+            poses[0],
+            manifest.model,
+            manifest.version,
+            {**timing_s, "total": end_s - begin_s},
+            tuple(outcomes) if options.are_plural else (),
         )
 
-    async def _locate(self, served: ServedVersion, frame: DepthFrame, options: Options) -> Target:
-        """Find the target; in a thread, unless the caller told place and hand: then it is a crop.
+    async def _search(self, served: ServedVersion, frame: DepthFrame, options: Options) -> Search:
+        """Guess where targets are; in a thread, unless the caller told the places.
 
-        A tracked stream tells both, and two changes of threads cost more than the crop.
+        A tracked stream does: then it is a crop, and two changes of threads cost more.
         """
-        is_place_known = options.hint.reference_point_mm is not None
-        is_hand_known = options.handedness is not None or served.manifest.handedness is None
-        if is_place_known and is_hand_known:
-            return served.localiser.locate(frame, options)
+        hints = options.hints or (options.hint,)
+        if all(hint.reference_point_mm is not None for hint in hints):
+            return served.localiser.search(frame, options)
         return await asyncio.get_running_loop().run_in_executor(
-            self._locators, served.localiser.locate, frame, options
+            self._locators, served.localiser.search, frame, options
         )
 
-    def _measure(self, model: str, pose: Pose, timing_s: Mapping[str, float]) -> None:
+    def _measure(self, model: str, poses: Sequence[Pose], timing_s: Mapping[str, float]) -> None:
         telemetry = self._telemetry
         telemetry.stages(timing_s)
-        telemetry.ensemble_answered.labels(model).observe(len(pose.answered))
-        telemetry.degraded_total.inc(pose.degraded)
-        telemetry.ensemble_spread_mm.observe(float(pose.spread_mm.mean()))
-        telemetry.keypoint_confidence.observe(float(pose.confidence.mean()))
+        for pose in poses:
+            telemetry.ensemble_answered.labels(model).observe(len(pose.answered))
+            telemetry.degraded_total.inc(pose.degraded)
+            telemetry.ensemble_spread_mm.observe(fmean(pose.spread_mm.tolist()))
+            telemetry.keypoint_confidence.observe(fmean(pose.confidence.tolist()))
 
     @contextmanager
     def _rejections_counted(self) -> Iterator[None]:
@@ -267,3 +281,20 @@ class Pipeline:
         except asyncio.CancelledError:
             self._telemetry.rejected_total.labels("cancelled").inc()
             raise
+
+
+def _outcome(frame: DepthFrame, found: Found) -> Pose | PoseError:
+    if isinstance(found, PoseError):
+        return found
+    try:
+        return ensemble_pose(frame, found.target, found.answers)
+    except NothingToEstimateError as nothing:
+        return nothing
+
+
+def _summed(trips: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    total_s: dict[str, float] = {}
+    for stage_s in trips:
+        for stage, seconds in stage_s.items():
+            total_s[stage] = total_s.get(stage, 0.0) + seconds
+    return total_s

@@ -5,7 +5,7 @@ replica; each of its members answers for itself, so one member's fate is not ano
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final, Protocol
 
@@ -67,6 +67,23 @@ class MemberState(Enum):
     LATE = "late"
     """Its worker has work and gave no sign of life for a while."""
     DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a caller wants to know of one crop.
+
+    Attributes:
+        crop: the crop.
+        decode: how to decode heatmaps.
+        epochs: the epoch checkpoints that make up the answer.
+        known: the answers of those that were asked already, by epoch; never of all.
+    """
+
+    crop: TargetCrop
+    decode: Decode
+    epochs: tuple[int, ...]
+    known: Mapping[int, MemberAnswer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +204,7 @@ class ModelHealth:
         model: its name.
         version: the version being served.
         epochs: the epoch checkpoints of its ensemble.
-        epochs_up: those with at least one warm worker.
+        epochs_up: those with a warm worker in the replica that has most; one replica answers.
         quorum: how many must answer.
         workers: every worker.
     """

@@ -60,12 +60,11 @@ class ServedVersion:
 
     def health(self) -> ModelHealth:
         """Return the state of the ensemble and its workers."""
-        epochs_up = {
-            epoch
+        ups = (
+            [e for e, s in self.engine.states(replica).items() if s is not MemberState.DOWN]
             for replica in range(self.engine.replicas)
-            for epoch, state in self.engine.states(replica).items()
-            if state is not MemberState.DOWN
-        }
+        )
+        epochs_up = max(ups, key=len)
         epochs = self.manifest.epoch_numbers
         return ModelHealth(
             model=self.manifest.model,

@@ -1,241 +1,179 @@
-"""One readable loop: blocks in, epoch checkpoints out."""
+"""One readable loop: blocks in, epoch checkpoints out.
 
-import csv
+A run can be killed at any moment; the same call goes on from the last saved state, and every later
+loss is the one that it would have been. All chance comes from the place in the run: frames and
+augmentation in `stream`, dropout from the seed that is set before each block.
+"""
+
+import math
 import time
-from collections.abc import Callable, Iterator
-from copy import deepcopy
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, Protocol
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.data import DataLoader
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-from v2vpose.backends import TorchBackend
-from v2vpose.geometry.camera import mirrored, mirrored_points
-from v2vpose.geometry.cubic_box import CENTRED_CELL_OFFSET
-from v2vpose.localise import target_crop
-from v2vpose.member import Member, reach_mm
+from v2vpose.errors import InvalidModelError
+from v2vpose.training.journal import Journal, Row
+from v2vpose.training.machine import Machine
 from v2vpose.training.recipe import Recipe
-from v2vpose.training.samples import Block, bbox_midpoint
-from v2vpose.training.stream import BlockStream
-from v2vpose.training.trainees import (
-    DetectorTrainee,
-    RefinerTrainee,
-    Trainee,
-    V2VTrainee,
-)
-from v2vpose.values import (
-    Decode,
-    DepthFrame,
-    FloatArray,
-    Handedness,
-    LabelledFrame,
-    TargetCrop,
-)
+from v2vpose.training.samples import Block, TrainingFrame
+from v2vpose.training.state import Progress, load_state, save_state
+from v2vpose.training.stream import BlockStream, Schedule, blocks
+from v2vpose.training.trainees import Trainees
+from v2vpose.training.watch import Held, Watched, watch
 
-STATE_FILE = "state.pt"
-LOG_FILE = "log.csv"
-_LOG_FIELDS = (
-    "step", "epoch", "v2v_loss", "refiner_loss", "detector_loss",
-    "argmax_mm", "subvoxel_mm", "refined_mm", "seconds", "waited_share",
-)  # fmt: skip
+ROWS_AN_EPOCH: Final = 4
+_SAVE_EVERY_S: Final = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trainees:
-    """The nets in training."""
+class Frames(Protocol):
+    """A training set as an endless sequence of passes."""
 
-    v2v: V2VTrainee
-    refiner: RefinerTrainee
-    detector: DetectorTrainee
+    @property
+    def origin(self) -> str:
+        """What it is, in words; a resumed run must have the same."""
+        ...
 
-    def named(self) -> dict[str, Trainee]:
-        """Return them by name."""
-        return {
-            "v2v": self.v2v,
-            "refiner": self.refiner,
-            "detector": self.detector,
-        }
+    def __len__(self) -> int:
+        """Frames a pass."""
+        ...
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Held-out crops with their truth, to watch a run by.
-
-    Attributes:
-        crops: one a frame, the hand that the nets know, around a disturbed reference point.
-        keypoints_mm: (N, K, 3) truth in the crops' camera frame.
-    """
-
-    crops: tuple[TargetCrop, ...]
-    keypoints_mm: FloatArray
+    def frame(self, place: int) -> TrainingFrame:
+        """Return the frame at a place of the sequence, always the same one."""
+        ...
 
 
 def fit(
-    frame: Callable[[int], LabelledFrame],
+    frames: Frames,
     held: Held,
     recipe: Recipe,
     run: Path,
     *,
-    num_keypoints: int,
-    on_epoch: Callable[[int, Trainees], None],
-    loaders: int = 1,
-) -> Trainees:
-    """Train the nets; continue where `run` stopped.
+    machine: Machine,
+    warm: Callable[[Trainees], None],
+    on_epoch: Callable[[int, Trainees, Watched], None],
+) -> tuple[Trainees, Sequence[Row]]:
+    """Train the nets, continuing where `run` stopped; return them and the rows of the log.
 
     Args:
-        frame: the training set, labelled frame by index, without end.
+        frames: the training set.
         held: frames to watch the run by; nothing is chosen by them.
         recipe: every number of the run.
-        run: directory of state and log.
-        num_keypoints: K.
-        on_epoch: called with each finished epoch, to write its checkpoint.
-        loaders: processes that make blocks.
+        run: directory of state and journal.
+        machine: what it computes on.
+        warm: fills the nets of a run that begins.
+        on_epoch: called with each finished epoch, by the first process.
     """
+    schedule = Schedule(len(frames), recipe.block, recipe.batch, machine.ranks)
+    trainees = Trainees.fresh(recipe, held.keypoints_mm.shape[1], machine)
+    progress = load_state(run, trainees, frames.origin, recipe)
+    if not progress.blocks:
+        warm(trainees)
+    first = progress.blocks
+    stream = BlockStream(frames.frame, recipe, schedule, first=first, rank=machine.rank)
+    total = recipe.epochs * schedule.epoch_blocks
+    row_blocks = max(1, schedule.epoch_blocks // ROWS_AN_EPOCH)
+    saved_s = time.monotonic()
+    with _bar(shown=machine.is_first) as bar, _journal(run, progress, machine) as journal:
+        task = bar.add_task("train", total=total, completed=first, note="")
+        made = blocks(stream, loaders=machine.loaders) if first < total else iter(())
+        while progress.blocks < total:
+            _learn_block(trainees, made, progress, recipe, machine, total)
+            bar.update(task, completed=progress.blocks, note=_note(progress))
+            in_epoch = progress.blocks % schedule.epoch_blocks
+            is_row = in_epoch % row_blocks == 0
+            if is_row:
+                row = _row(progress, schedule, machine)
+                if machine.is_first:
+                    watched = watch(trainees, held, recipe, machine.device)
+                    progress.rows.append(row | watched.figures)
+                    if in_epoch == 0:
+                        on_epoch(progress.blocks // schedule.epoch_blocks, trainees, watched)
+            if machine.is_first and (is_row or time.monotonic() - saved_s > _SAVE_EVERY_S):
+                save_state(run, trainees, progress, frames.origin, recipe)  # what it says, is done
+                saved_s = time.monotonic()
+                if is_row:
+                    journal.write(progress.rows)
+    return trainees, progress.rows
+
+
+def _learn_block(
+    trainees: Trainees,
+    made: Iterator[Block],
+    progress: Progress,
+    recipe: Recipe,
+    machine: Machine,
+    total: int,
+) -> None:
+    """Take the next block's steps with every net."""
+    started_s = time.monotonic()
+    block = next(made)
+    progress.waited_s += time.monotonic() - started_s
+    place = np.random.SeedSequence([recipe.seed, progress.blocks, machine.rank])
+    torch.manual_seed(int(place.generate_state(1)[0]))
+    for name, trainee in trainees.named().items():
+        loss = trainee.learn(block, progress.blocks / total)
+        if not math.isfinite(loss):
+            raise InvalidModelError(
+                f"block {progress.blocks + 1}: expected a finite loss of {name}, found {loss}; the "
+                "last saved state is from before"
+            )
+        progress.sums[name] = progress.sums.get(name, 0.0) + loss
+    progress.blocks += 1
+    progress.counted += 1
+    progress.unreadable += block.unreadable
+    progress.seconds += time.monotonic() - started_s
+
+
+def _row(progress: Progress, schedule: Schedule, machine: Machine) -> Row:
+    """Return the means since the last row, over all processes, and begin anew."""
+    means = {f"{name}_loss": total / progress.counted for name, total in progress.sums.items()}
+    means |= {
+        "seconds": progress.seconds,
+        "waited_share": progress.waited_s / progress.seconds,
+        "unreadable": float(progress.unreadable),
+    }
+    progress.sums, progress.counted = {}, 0
+    progress.seconds, progress.waited_s = 0.0, 0.0
+    return {
+        "step": float(schedule.steps(progress.blocks)),
+        "epoch": progress.blocks / schedule.epoch_blocks,
+    } | machine.mean(means)
+
+
+def _note(progress: Progress) -> str:
+    losses = [f"{name} {total / progress.counted:.4g}" for name, total in progress.sums.items()]
+    waited = 100 * progress.waited_s / progress.seconds
+    return " ".join([*losses, f"waited {waited:.0f} %"])
+
+
+@contextmanager
+def _journal(run: Path, progress: Progress, machine: Machine) -> Iterator[Journal]:
+    """Open the first process's journal; the others write none."""
     run.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    trainees = Trainees(
-        V2VTrainee(recipe, num_keypoints),
-        RefinerTrainee(recipe),
-        DetectorTrainee(recipe),
-    )
-    done = _resume(run / STATE_FILE, trainees)  # blocks
-    steps_per_block = recipe.block // recipe.batch
-    blocks_per_epoch = recipe.steps_per_epoch // steps_per_block
-    total = recipe.epochs * blocks_per_epoch
-    stream = _blocks(BlockStream(frame, recipe, first=done), loaders)
-    sums = dict.fromkeys(trainees.named(), 0.0)
-    started, waited_s, counted = time.monotonic(), 0.0, 0
-    with _progress() as progress:
-        task = progress.add_task("train", total=total, completed=done, note="")
-        while done < total:
-            before = time.monotonic()
-            block = next(stream)
-            waited_s += time.monotonic() - before
-            for name, trainee in trainees.named().items():
-                sums[name] += trainee.learn(block, done / total)
-            done, counted = done + 1, counted + 1
-            note = " ".join(f"{name} {total / counted:.4g}" for name, total in sums.items())
-            progress.update(task, completed=done, note=note)
-            if done % blocks_per_epoch % max(1, blocks_per_epoch // 4) == 0:
-                elapsed_s = time.monotonic() - started
-                row = {f"{name}_loss": value / counted for name, value in sums.items()}
-                row |= {"step": done * steps_per_block, "epoch": done / blocks_per_epoch}
-                row |= {"seconds": elapsed_s, "waited_share": waited_s / elapsed_s}
-                row |= watch(trainees, held, recipe)
-                if done % blocks_per_epoch == 0:
-                    on_epoch(done // blocks_per_epoch, trainees)
-                _save(run / STATE_FILE, trainees, done)  # last: what it says done, is done
-                _append(run / LOG_FILE, row)
-                sums = dict.fromkeys(sums, 0.0)
-                started, waited_s, counted = time.monotonic(), 0.0, 0
-    return trainees
+    if not machine.is_first:
+        yield Journal(run, [], board=False)
+        return
+    journal = Journal(run, progress.rows)
+    try:
+        yield journal
+    finally:
+        journal.close()
 
 
-def held_out(
-    frame: Callable[[int], LabelledFrame], recipe: Recipe, *, count: int, sigma_mm: float = 20.0
-) -> Held:
-    """Return `count` held-out crops around reference points disturbed by `sigma_mm` an axis."""
-    rng = np.random.default_rng(recipe.seed)
-    crops, truth = [], []
-    for index in range(count):
-        labelled = frame(index)
-        seen = DepthFrame(labelled.depth_mm, labelled.intrinsics)
-        keypoints_mm: FloatArray = labelled.keypoints_mm
-        if labelled.handedness is Handedness.LEFT:
-            seen, keypoints_mm = mirrored(seen), mirrored_points(keypoints_mm)
-        first_mm = bbox_midpoint(keypoints_mm) + rng.normal(0, sigma_mm, size=3)
-        reach = reach_mm(
-            side_mm=recipe.side_mm, refiner_side_mm=recipe.refiner_side_mm, refiner_passes=1
-        )
-        crops.append(target_crop(seen, first_mm, side_mm=recipe.side_mm, reach_mm=reach))
-        truth.append(keypoints_mm)
-    return Held(tuple(crops), np.stack(truth))
-
-
-def watch(trainees: Trainees, held: Held, recipe: Recipe) -> dict[str, float]:
-    """Return mean 3D errors on the held-out crops: both decodings, and the refined point."""
-    member = Member(
-        epoch=0,
-        backend=TorchBackend(
-            deepcopy(trainees.v2v.net), deepcopy(trainees.refiner.net), dtype=torch.bfloat16
-        ),
-        input_side=recipe.input_side,
-        refiner_side_mm=recipe.refiner_side_mm,
-        refiner_passes=1,
-        cell_offset=CENTRED_CELL_OFFSET,
-    )
-    figures = {}
-    for decode in Decode:
-        answers = [
-            answer
-            for start in range(0, len(held.crops), 16)
-            for answer in member.estimate(held.crops[start : start + 16], decode).answers
-        ]
-        found_mm = np.stack([answer.keypoints_mm for answer in answers])  # (N, K, 3)
-        distance_mm = np.linalg.norm(found_mm - held.keypoints_mm, axis=-1)
-        figures[f"{decode}_mm"] = float(distance_mm.mean())
-    refined_mm = np.stack([answer.refined_point_mm for answer in answers])
-    target_mm = np.stack([bbox_midpoint(keypoints) for keypoints in held.keypoints_mm])
-    figures["refined_mm"] = float(np.linalg.norm(refined_mm - target_mm, axis=-1).mean())
-    return figures
-
-
-def _blocks(stream: BlockStream, loaders: int) -> Iterator[Block]:
-    return iter(
-        DataLoader(
-            stream,
-            batch_size=None,
-            num_workers=loaders,
-            multiprocessing_context="spawn" if loaders else None,
-            prefetch_factor=4 if loaders else None,
-            generator=torch.Generator(),  # its own: the nets' draws go on as if never stopped
-        )
-    )
-
-
-def _progress() -> Progress:
-    return Progress(
+def _bar(*, shown: bool) -> Bar:
+    return Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+        disable=not shown,
     )
-
-
-def _save(path: Path, trainees: Trainees, blocks: int) -> None:
-    state = {
-        name: {"net": trainee.net.state_dict(), "optimiser": trainee.optimiser.state_dict()}
-        for name, trainee in trainees.named().items()
-    }
-    part = path.with_suffix(".part")
-    torch.save(state | {"blocks": blocks, "rng": torch.get_rng_state()}, part)
-    part.replace(path)
-
-
-def _resume(path: Path, trainees: Trainees) -> int:
-    """Load the state if there is one; return how many blocks are done."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    for name, trainee in trainees.named().items():
-        trainee.net.load_state_dict(state[name]["net"])
-        trainee.optimiser.load_state_dict(state[name]["optimiser"])
-    torch.set_rng_state(state["rng"])
-    return int(state["blocks"])
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, _LOG_FIELDS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow({name: _short(value) for name, value in row.items()})
-
-
-def _short(value: float) -> str:
-    return f"{value:.6g}"

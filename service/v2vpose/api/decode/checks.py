@@ -75,7 +75,8 @@ def depth_mm_from_array(readings: NDArray[Any], depth_unit_mm: float) -> DepthAr
         depth_mm = readings.astype(np.float32)
         if depth_unit_mm != 1:
             depth_mm *= np.float32(depth_unit_mm)
-        if np.iinfo(readings.dtype).max * depth_unit_mm <= MAX_DEPTH_MM:
+        largest = 2 ** (8 * readings.dtype.itemsize) - 1
+        if largest * depth_unit_mm <= MAX_DEPTH_MM:
             return depth_mm  # nothing to check: no reading can be out of range
     else:
         wide = np.where(np.isfinite(readings), readings, 0).astype(np.float64)

@@ -31,11 +31,24 @@ class Decode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DECODE_ARGMAX: _ClassVar[Decode]
     DECODE_SUBVOXEL: _ClassVar[Decode]
 
+class Aggregate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AGGREGATE_UNSPECIFIED: _ClassVar[Aggregate]
+    AGGREGATE_MEAN: _ClassVar[Aggregate]
+    AGGREGATE_MEDIAN: _ClassVar[Aggregate]
+
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_NORMAL: _ClassVar[Priority]
+    PRIORITY_BULK: _ClassVar[Priority]
+
 class Include(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     INCLUDE_UNSPECIFIED: _ClassVar[Include]
     INCLUDE_MEMBERS: _ClassVar[Include]
     INCLUDE_TIMING: _ClassVar[Include]
+    INCLUDE_HEATMAP_SLICES: _ClassVar[Include]
 
 class FoundBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -65,9 +78,16 @@ HANDEDNESS_LEFT: Handedness
 DECODE_UNSPECIFIED: Decode
 DECODE_ARGMAX: Decode
 DECODE_SUBVOXEL: Decode
+AGGREGATE_UNSPECIFIED: Aggregate
+AGGREGATE_MEAN: Aggregate
+AGGREGATE_MEDIAN: Aggregate
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_NORMAL: Priority
+PRIORITY_BULK: Priority
 INCLUDE_UNSPECIFIED: Include
 INCLUDE_MEMBERS: Include
 INCLUDE_TIMING: Include
+INCLUDE_HEATMAP_SLICES: Include
 FOUND_BY_UNSPECIFIED: FoundBy
 FOUND_BY_HINT: FoundBy
 FOUND_BY_THRESHOLD: FoundBy
@@ -133,8 +153,18 @@ class DepthRange(_message.Message):
     far_mm: float
     def __init__(self, near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ...) -> None: ...
 
+class Hint(_message.Message):
+    __slots__ = ("reference_point_mm", "roi_px", "range_mm")
+    REFERENCE_POINT_MM_FIELD_NUMBER: _ClassVar[int]
+    ROI_PX_FIELD_NUMBER: _ClassVar[int]
+    RANGE_MM_FIELD_NUMBER: _ClassVar[int]
+    reference_point_mm: Point
+    roi_px: RegionOfInterest
+    range_mm: DepthRange
+    def __init__(self, reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ...) -> None: ...
+
 class EstimateOptions(_message.Message):
-    __slots__ = ("model", "version", "intrinsics", "depth_unit_mm", "reference_point_mm", "roi_px", "range_mm", "side_mm", "handedness", "decode", "epochs", "include")
+    __slots__ = ("model", "version", "intrinsics", "depth_unit_mm", "reference_point_mm", "roi_px", "range_mm", "side_mm", "handedness", "decode", "epochs", "include", "aggregate", "priority", "targets", "hints")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INTRINSICS_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +177,10 @@ class EstimateOptions(_message.Message):
     DECODE_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
+    HINTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     intrinsics: Intrinsics
@@ -159,7 +193,11 @@ class EstimateOptions(_message.Message):
     decode: Decode
     epochs: _containers.RepeatedScalarFieldContainer[int]
     include: _containers.RepeatedScalarFieldContainer[Include]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., intrinsics: _Optional[_Union[Intrinsics, _Mapping]] = ..., depth_unit_mm: _Optional[float] = ..., reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ..., side_mm: _Optional[float] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., include: _Optional[_Iterable[_Union[Include, str]]] = ...) -> None: ...
+    aggregate: Aggregate
+    priority: Priority
+    targets: int
+    hints: _containers.RepeatedCompositeFieldContainer[Hint]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., intrinsics: _Optional[_Union[Intrinsics, _Mapping]] = ..., depth_unit_mm: _Optional[float] = ..., reference_point_mm: _Optional[_Union[Point, _Mapping]] = ..., roi_px: _Optional[_Union[RegionOfInterest, _Mapping]] = ..., range_mm: _Optional[_Union[DepthRange, _Mapping]] = ..., side_mm: _Optional[float] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., include: _Optional[_Iterable[_Union[Include, str]]] = ..., aggregate: _Optional[_Union[Aggregate, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., targets: _Optional[int] = ..., hints: _Optional[_Iterable[_Union[Hint, _Mapping]]] = ...) -> None: ...
 
 class EstimateRequest(_message.Message):
     __slots__ = ("depth", "options")
@@ -170,10 +208,20 @@ class EstimateRequest(_message.Message):
     def __init__(self, depth: _Optional[_Union[DepthMap, _Mapping]] = ..., options: _Optional[_Union[EstimateOptions, _Mapping]] = ...) -> None: ...
 
 class EstimateResponse(_message.Message):
-    __slots__ = ("pose",)
+    __slots__ = ("pose", "targets")
     POSE_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     pose: Pose
-    def __init__(self, pose: _Optional[_Union[Pose, _Mapping]] = ...) -> None: ...
+    targets: _containers.RepeatedCompositeFieldContainer[Target]
+    def __init__(self, pose: _Optional[_Union[Pose, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Target, _Mapping]]] = ...) -> None: ...
+
+class Target(_message.Message):
+    __slots__ = ("pose", "error")
+    POSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    pose: Pose
+    error: FrameError
+    def __init__(self, pose: _Optional[_Union[Pose, _Mapping]] = ..., error: _Optional[_Union[FrameError, _Mapping]] = ...) -> None: ...
 
 class EstimateStreamRequest(_message.Message):
     __slots__ = ("start", "frame")
@@ -230,7 +278,7 @@ class FrameError(_message.Message):
     def __init__(self, code: _Optional[str] = ..., detail: _Optional[str] = ..., is_retryable: _Optional[bool] = ...) -> None: ...
 
 class Pose(_message.Message):
-    __slots__ = ("request_id", "model", "version", "keypoints", "handedness", "reference_point_mm", "cubic_box", "ensemble", "warnings", "members", "timing_ms")
+    __slots__ = ("request_id", "model", "version", "keypoints", "handedness", "reference_point_mm", "cubic_box", "ensemble", "warnings", "members", "timing_ms", "heatmap_slices")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +290,7 @@ class Pose(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     TIMING_MS_FIELD_NUMBER: _ClassVar[int]
+    HEATMAP_SLICES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     version: str
@@ -253,7 +302,8 @@ class Pose(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     members: _containers.RepeatedCompositeFieldContainer[Member]
     timing_ms: Timing
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., keypoints: _Optional[_Iterable[_Union[Keypoint, _Mapping]]] = ..., handedness: _Optional[_Union[HandednessScore, _Mapping]] = ..., reference_point_mm: _Optional[_Union[ReferencePoint, _Mapping]] = ..., cubic_box: _Optional[_Union[CubicBox, _Mapping]] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., timing_ms: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
+    heatmap_slices: _containers.RepeatedCompositeFieldContainer[HeatmapSlices]
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., keypoints: _Optional[_Iterable[_Union[Keypoint, _Mapping]]] = ..., handedness: _Optional[_Union[HandednessScore, _Mapping]] = ..., reference_point_mm: _Optional[_Union[ReferencePoint, _Mapping]] = ..., cubic_box: _Optional[_Union[CubicBox, _Mapping]] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., timing_ms: _Optional[_Union[Timing, _Mapping]] = ..., heatmap_slices: _Optional[_Iterable[_Union[HeatmapSlices, _Mapping]]] = ...) -> None: ...
 
 class Keypoint(_message.Message):
     __slots__ = ("name", "x_mm", "y_mm", "z_mm", "u_px", "v_px", "confidence", "spread_mm", "in_view")
@@ -326,6 +376,16 @@ class Member(_message.Message):
     confidence: _containers.RepeatedScalarFieldContainer[float]
     refined_point_mm: Point
     def __init__(self, epoch: _Optional[int] = ..., keypoints_mm: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., confidence: _Optional[_Iterable[float]] = ..., refined_point_mm: _Optional[_Union[Point, _Mapping]] = ...) -> None: ...
+
+class HeatmapSlices(_message.Message):
+    __slots__ = ("epoch", "shape", "values")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    values: bytes
+    def __init__(self, epoch: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ..., values: _Optional[bytes] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("decode", "locate", "queue", "refine", "voxelize", "forward", "peak", "aggregate", "total")

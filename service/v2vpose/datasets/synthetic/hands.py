@@ -70,12 +70,14 @@ class HandFrame:
         keypoints_mm: (21, 3) in the camera frame (x right, y down, z forward), in the order of
             HAND_KEYPOINTS.
         handedness: of the labelled hand.
+        centre_mm: None; a generated frame has no reference point of its own.
     """
 
     depth_mm: NDArray[np.float32]
     intrinsics: Intrinsics
     keypoints_mm: NDArray[np.float64]
     handedness: Handedness
+    centre_mm: None = None
 
     def mirrored(self) -> HandFrame:
         """The frame in a mirror (x -> -x): a right hand becomes a left one."""
@@ -91,13 +93,20 @@ class HandFrame:
 
 
 class SyntheticHands:
-    """An endless, reproducible data set. split: train or held_out; seed: which one."""
+    """An endless, reproducible data set.
 
-    def __init__(self, *, split: Split, seed: int) -> None:
+    Args:
+        split: train or held_out.
+        seed: which set.
+        camera: takes every frame; None: each frame has a camera of its own.
+    """
+
+    def __init__(self, *, split: Split, seed: int, camera: Camera | None = None) -> None:
         if split not in _SPLIT_KEY:
             raise ValueError(f"split must be one of {sorted(_SPLIT_KEY)}, got {split!r}")
         self.split: Final = split
         self.seed: Final = seed
+        self._camera = camera
         self._rig = load_rig()
         forearm = self._rig.forearm_share[self._rig.triangles].mean(axis=1) > 0.5
         self._triangle_labels = np.where(forearm, FOREARM, HAND).astype(np.uint8)
@@ -113,7 +122,7 @@ class SyntheticHands:
         """As `frame`, before half of the frames are mirrored."""
         rng = np.random.default_rng([_SPLIT_KEY[self.split], self.seed, index])
         held_out = self.split == "held_out"
-        camera = sample_camera(rng, held_out=held_out)
+        camera = self._camera or sample_camera(rng, held_out=held_out)
         for _ in range(_ATTEMPTS):
             canvas, subject, held = self._hand(camera, rng)
             if _visible_mm2(canvas) >= MIN_VISIBLE_MM2:

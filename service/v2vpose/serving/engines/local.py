@@ -1,6 +1,7 @@
 """The engine of one machine: worker processes, and shared memory for the depth crops."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -8,7 +9,8 @@ from typing import Final
 
 import torch
 
-from v2vpose.member import BackendName, best_backend, load_member
+from v2vpose.backends import BackendName, BackendWish, chosen_backend
+from v2vpose.member import load_member, net_shape
 from v2vpose.model_store import ModelVersion
 from v2vpose.serving.engines.messages import Job, Start
 from v2vpose.serving.engines.placement import WorkerPlan, automatic, available_cores
@@ -27,6 +29,7 @@ from v2vpose.serving.ports import (
 )
 from v2vpose.serving.self_test import SelfTest, load_self_test
 
+_LOG: Final = logging.getLogger(__name__)
 _WELL: Final = (MemberState.UP, MemberState.LATE, MemberState.DOWN)  # from best to worst
 
 
@@ -203,7 +206,7 @@ def local_engine(
     version: ModelVersion,
     *,
     max_batch_size: int,
-    backend: BackendName | None = None,
+    backend: BackendWish | None = None,
     replicas: int = 1,
     plans: Sequence[WorkerPlan] | None = None,
     patience: Patience | None = None,
@@ -224,17 +227,20 @@ def local_engine(
         InvalidModelError: its self-test cannot be read.
     """
     manifest = version.manifest
-    backend = backend or best_backend()
+    cores = available_cores()
+    threads = automatic(manifest.epoch_numbers, cores=cores, replicas=replicas)[0].threads
+    chosen = chosen_backend(net_shape(manifest), backend, threads=threads, is_apart=True)
+    _LOG.info("%s/%s runs on %s", manifest.model, manifest.version, chosen)
     return LocalEngine(
         name=f"{manifest.model}/{manifest.version}",
         plans=plans
         or automatic(
             manifest.epoch_numbers,
-            cores=available_cores(),
-            gpus=torch.cuda.device_count() if backend == "cuda" else 0,
+            cores=cores,
+            gpus=torch.cuda.device_count() if chosen == "cuda" else 0,
             replicas=replicas,
         ),
-        load=partial(_load, version, backend),
+        load=partial(_load, version, chosen),
         self_test=load_self_test(version.directory, side_mm=manifest.side_mm),
         max_batch_size=max_batch_size,
         patience=patience or Patience(),

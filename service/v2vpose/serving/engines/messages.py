@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from v2vpose.serving.engines.shared_crops import CropRef
 from v2vpose.serving.ports import LoadMember
@@ -97,6 +98,7 @@ class Answer(NamedTuple):
             string of bytes crosses the socket in a tenth of the time that arrays take.
         stage_s: seconds by stage, for the whole batch.
         error: the trace of a failure, if there was one.
+        slices: of heatmaps, by place in the batch, for crops that want them.
     """
 
     number: int
@@ -106,6 +108,7 @@ class Answer(NamedTuple):
     values: bytes
     stage_s: dict[str, float]
     error: str | None
+    slices: dict[int, NDArray[np.uint8]]
 
     @classmethod
     def of(
@@ -126,7 +129,13 @@ class Answer(NamedTuple):
             for answer in each
         ]
         occupied_vox = tuple(answer.occupied_vox for answer in each)
-        return cls(number, epoch, tuple(answers), occupied_vox, b"".join(parts), stage_s, error)
+        slices = {
+            row: answer.heatmap_slices
+            for row, answer in answers.items()
+            if answer.heatmap_slices is not None
+        }
+        values = b"".join(parts)
+        return cls(number, epoch, tuple(answers), occupied_vox, values, stage_s, error, slices)
 
     def answers(self) -> dict[int, MemberAnswer]:
         """Return the answers by place in the batch."""
@@ -141,6 +150,7 @@ class Answer(NamedTuple):
                 confidence=one[start:end],
                 refined_point_mm=one[end:],
                 occupied_vox=occupied_vox,
+                heatmap_slices=self.slices.get(row),
             )
             for row, occupied_vox, one in zip(self.rows, self.occupied_vox, values, strict=True)
         }

@@ -7,7 +7,8 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from v2vpose.member import BackendName, best_backend, load_member
+from v2vpose.backends import BackendWish
+from v2vpose.member import load_member
 from v2vpose.model_store import ModelVersion
 from v2vpose.serving.engines.ray_actor import ActorRecipe, packed_crops
 from v2vpose.serving.engines.ray_cluster import ActorHandle, Share, connect, stored
@@ -163,7 +164,7 @@ def ray_engine(
     address: str,
     max_batch_size: int,
     share: Share,
-    backend: BackendName | None = None,
+    backend: BackendWish | None = None,
     replicas: int = 1,
 ) -> RayEngine:
     """Return the engine of a model version on a Ray cluster.
@@ -195,6 +196,6 @@ def ray_engine(
 
 
 def _load(
-    version: ModelVersion, backend: BackendName | None, epoch: int, *, threads: int
+    version: ModelVersion, backend: BackendWish | None, epoch: int, *, threads: int
 ) -> Member:
-    return load_member(version, epoch, backend=backend or best_backend(), threads=threads)
+    return load_member(version, epoch, backend=backend, threads=threads)

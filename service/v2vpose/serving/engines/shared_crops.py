@@ -28,6 +28,7 @@ class CropRef(NamedTuple):
     intrinsics: tuple[float, float, float, float]
     reference_point_mm: tuple[float, float, float]
     side_mm: float
+    wants_slices: bool = False
 
 
 class SharedCrops:
@@ -44,7 +45,6 @@ class SharedCrops:
         self.fd = os.memfd_create("v2vpose-crops", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, regions * self._region_bytes)
         self._memory = mmap.mmap(self.fd, regions * self._region_bytes)
-        self._bytes = np.frombuffer(self._memory, dtype=np.uint8)
         self._free = list(range(regions))
         self._large: set[int] = set()
 
@@ -63,7 +63,9 @@ class SharedCrops:
             end = offset + crop.depth_mm.nbytes
             if end > (region + 1) * self._region_bytes:
                 raise PayloadTooLargeError(f"a batch holds {self._region_bytes} bytes of depth")
-            self._bytes[offset:end] = crop.depth_mm.reshape(-1).view(np.uint8)
+            np.frombuffer(
+                self._memory, np.float32, count=crop.depth_mm.size, offset=offset
+            ).reshape(crop.depth_mm.shape)[...] = crop.depth_mm
             refs.append(_ref(crop, offset))
             offset = -(-end // _ALIGNMENT) * _ALIGNMENT
         self._free.pop()
@@ -81,7 +83,6 @@ class SharedCrops:
 
     def close(self) -> None:
         """Give the memory back; workers that still map it keep it until they end."""
-        del self._bytes
         self._memory.close()
         os.close(self.fd)
 
@@ -108,6 +109,7 @@ class CropsView:
             intrinsics=Intrinsics(*ref.intrinsics),
             reference_point_mm=np.array(ref.reference_point_mm),
             side_mm=ref.side_mm,
+            wants_slices=ref.wants_slices,
         )
 
 
@@ -121,4 +123,5 @@ def _ref(crop: TargetCrop, offset: int) -> CropRef:
         intrinsics=(camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px),
         reference_point_mm=(x, y, z),
         side_mm=crop.side_mm,
+        wants_slices=crop.wants_slices,
     )

@@ -1,0 +1,1 @@
+"""Side by side with the servers people would pick instead; see `__main__`."""

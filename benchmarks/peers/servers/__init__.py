@@ -1,0 +1,1 @@
+"""One server a file, each run by its own environment's Python; all do `job.Job`."""
