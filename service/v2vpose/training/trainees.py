@@ -101,7 +101,8 @@ class RefinerTrainee:
             torch.split(block.refiner_offset, size),
             strict=True,
         ):
-            error = self._parallel(crop.to(device)) - offset.to(device)
+            aligned = crop.to(device, copy=True)  # NumPy's memory is not; sums would depend on it
+            error = self._parallel(aligned) - offset.to(device)
             losses.append(_descend(self.optimiser, (error**2).sum(dim=1).mean()))
         return _mean(losses)
 
@@ -123,7 +124,7 @@ class DetectorTrainee:
             raise ValueError("expected a block with samples for the detector, found none")
         _set_rate(self.optimiser, self._rate * _cosine(progress, 0.3))
         self._parallel.train()
-        logits, depth_m = self._parallel(samples.image.to(self._device))
+        logits, depth_m = self._parallel(samples.image.to(self._device, copy=True))
         target = _centre_heat(samples.centre.to(self._device), logits.shape[-2:])  # (N, h, w)
         error_m = (depth_m - samples.depth_m.to(self._device)[:, None, None]).abs()
         depth_loss = (error_m * target).sum() / target.sum().clamp(min=1)
