@@ -39,6 +39,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "drain_grace_s": ("1", 1.0),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
+    "otlp_endpoint": ("http://localhost:4318", "http://localhost:4318"),
 }
 
 

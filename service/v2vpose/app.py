@@ -154,7 +154,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
     Raises:
         InvalidFieldError: there is no model store, or nothing in it.
     """
-    telemetry = Telemetry(CollectorRegistry())
+    telemetry = _telemetry(settings.otlp_endpoint)
     pipeline = _pipeline(settings, telemetry, engine)
     parts = WireParts(
         pipeline=pipeline,
@@ -269,6 +269,23 @@ async def _first_of(*works: Awaitable[Any]) -> None:
 
 def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
+
+
+def _telemetry(otlp_endpoint: str | None) -> Telemetry:
+    """Return the metrics, and spans where somebody collects them.
+
+    Raises:
+        InvalidFieldError: spans need what is not installed.
+    """
+    if otlp_endpoint is None:
+        return Telemetry(CollectorRegistry())
+    try:
+        from v2vpose.telemetry.tracing import Tracer  # noqa: PLC0415  # an extra
+    except ModuleNotFoundError as error:
+        raise InvalidFieldError(
+            f"otlp_endpoint needs what is not installed ({error.name}): pip install 'v2vpose[otel]'"
+        ) from error
+    return Telemetry(CollectorRegistry(), Tracer(otlp_endpoint))
 
 
 def _pipeline(settings: Settings, telemetry: Telemetry, engine: EngineOf | None) -> Pipeline:

@@ -29,6 +29,11 @@ def request_context(request_id: str, traceparent: str | None = None) -> Iterator
         _CONTEXT.reset(token)
 
 
+def request_fields() -> dict[str, str]:
+    """Return the id of the request that this task works on, and its W3C trace if it has one."""
+    return _CONTEXT.get() or {}
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON: time (UTC), level, logger, message, extra fields."""
 
@@ -40,7 +45,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= _CONTEXT.get() or {}
+        line |= request_fields()
         line |= {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)

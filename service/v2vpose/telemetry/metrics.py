@@ -10,13 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from v2vpose import __version__
 from v2vpose.errors import PoseError
 from v2vpose.telemetry.histogram import Histogram
+
+if TYPE_CHECKING:
+    from v2vpose.telemetry.tracing import Tracer
 
 OK: Final = "ok"
 CANCELLED: Final = "cancelled"
@@ -40,10 +43,12 @@ class Telemetry:
 
     Args:
         registry: where they are collected; two services in one process take two registries.
+        tracer: makes spans of the same timings; None = nobody wants any.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, tracer: "Tracer | None" = None) -> None:
         self.registry = registry
+        self._tracer = tracer
         self.requests_total = Counter(
             "v2vpose_requests_total",
             "Requests answered, by route and outcome.",
@@ -142,6 +147,7 @@ class Telemetry:
         outcome = Outcome()
         start = time.perf_counter()
         self.in_flight.inc()
+        trace = None if self._tracer is None else self._tracer.begin(route)
         try:
             yield outcome
         except BaseException as error:
@@ -151,12 +157,16 @@ class Telemetry:
             self.in_flight.dec()
             self.request_seconds.labels(route).observe(time.perf_counter() - start)
             self.requests_total.labels(route, outcome.code).inc()
+            if trace is not None:
+                trace.end(outcome.code)
 
     def stages(self, timing_s: Mapping[str, float]) -> None:
         """Record stages that were timed elsewhere, seconds by stage."""
         labels = self.stage_seconds.labels
         for stage, seconds in timing_s.items():
             labels(stage).observe(seconds)
+        if self._tracer is not None:
+            self._tracer.stages(timing_s)
 
     @contextmanager
     def stream(self) -> Iterator[None]:
