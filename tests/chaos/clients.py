@@ -170,8 +170,8 @@ def options_of(question: Question) -> pb.EstimateOptions:
     )
 
 
-def refusal(error: grpc.aio.AioRpcError) -> str:
-    """Return the code of an error; `closed` if it is not the service's word."""
+def refusal(error: Any) -> str:
+    """Return the code of a `grpc.RpcError`; `closed` if it is not the service's word."""
     trailing = dict(error.trailing_metadata() or ())
     if "grpc-status-details-bin" not in trailing:
         is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED

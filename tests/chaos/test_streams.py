@@ -27,7 +27,7 @@ class Camera:
 
     seed: int
     frames: int
-    on_backlog: int
+    on_backlog: pb.OnBacklog
     answered: list[int] = field(default_factory=list)
     sent: int = 0
     dropped: int = 0
