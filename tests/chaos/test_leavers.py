@@ -41,8 +41,7 @@ async def test_who_leaves_a_batch_costs_its_mates_nothing(launch):
                     mates[request_id] = reply
 
         async def is_empty() -> bool:
-            in_flight = await service.metric("in_flight")
-            return in_flight == 0
+            return bool(await service.metric("in_flight") == 0)
 
         await until(is_empty)
         assert await service.metric('queue_depth{model="hand"}') == 0
