@@ -4,6 +4,7 @@ import asyncio
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 from typing import Any, Protocol
 
@@ -32,9 +33,14 @@ class Question:
     timeout_s: float | None = None
 
     def depth(self) -> bytes:
-        first = round(self.order / UNIT_MM), round(self.argument / UNIT_MM)
-        rest = [round(Z_MM / UNIT_MM)] * (SIDE_PX**2 - 2)
-        return struct.pack(f"<{SIDE_PX**2}H", *first, *rest)
+        return _depth(self.order, self.argument)
+
+
+@cache
+def _depth(order: int, argument: float) -> bytes:
+    first = round(order / UNIT_MM), round(argument / UNIT_MM)
+    rest = [round(Z_MM / UNIT_MM)] * (SIDE_PX**2 - 2)
+    return struct.pack(f"<{SIDE_PX**2}H", *first, *rest)
 
 
 @dataclass(frozen=True, slots=True)

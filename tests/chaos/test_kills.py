@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 async def harmed(
-    service: Running, crowd: Crowd, times: int, number: signal.Signals, *, one_at_a_time: bool
+    service: Running, crowd: Crowd, times: int, number: signal.Signals, *, is_hurried: bool
 ) -> None:
     """Send a signal to a worker that is up, `times` times, while the crowd asks.
 
-    The next one is harmed when most workers are up, or when all are.
+    The next one is harmed when all are up again; in a hurry, every other time when most are.
     """
     rng = np.random.default_rng(0)
     workers = len(await service.pids_up())
@@ -36,8 +36,12 @@ async def harmed(
         return len(await service.pids_up()) > workers / 2
 
     async with crowd.asking():
-        for before in range(times):  # noqa: B007  # read by `is_noticed`
-            await until(are_up if one_at_a_time else are_most_up)
+        for before in range(times):
+            if is_hurried and before % 2:
+                await until(are_most_up)
+            else:
+                await until(are_up)
+                await crowd.answered(CLIENTS)
             up = await service.pids_up()
             os.kill(up[rng.integers(len(up))], number)
             await until(is_noticed)
@@ -50,7 +54,7 @@ async def test_a_hundred_kills_under_32_clients_lose_nothing(launch, replicas):
     kills = scaled(100, least=5)
     async with launch("--wait-s", "0.01", "--replicas", str(replicas)) as service:
         crowd = Crowd(service, CLIENTS)
-        await harmed(service, crowd, kills, signal.SIGKILL, one_at_a_time=False)
+        await harmed(service, crowd, kills, signal.SIGKILL, is_hurried=True)
         assert await service.restarts() == kills
         assert await service.metric('queue_depth{model="hand"}') == 0
         assert await service.end() == 0
@@ -65,7 +69,7 @@ async def test_stopped_workers_cost_no_caller_its_deadline(launch):
     stops, deadline_s = scaled(15, least=3), 5.0
     async with launch("--wait-s", "0.01", "--late-s", "0.3", "--hung-s", "1") as service:
         crowd = Crowd(service, CLIENTS, lambda x_mm: Question(x_mm, timeout_s=deadline_s))
-        await harmed(service, crowd, stops, signal.SIGSTOP, one_at_a_time=True)
+        await harmed(service, crowd, stops, signal.SIGSTOP, is_hurried=False)
         assert await service.end() == 0
     crowd.check()
     assert set(crowd.codes) == {"whole", "degraded"}

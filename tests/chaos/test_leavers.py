@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 async def test_who_leaves_a_batch_costs_its_mates_nothing(launch):
     rng = np.random.default_rng(0)
     rounds = scaled(100, least=10)
-    left, mates = set[str](), dict[str, Reply]()
+    left, mates = dict[str, str](), dict[str, Reply]()  # by request: the way; the answer
     async with launch("--wait-s", str(BATCH_S), max_batch_size=BATCH) as service:
         clients = [client_of(i, service.http_port, service.grpc_port) for i in range(3 * BATCH)]
 
@@ -33,7 +33,7 @@ async def test_who_leaves_a_batch_costs_its_mates_nothing(launch):
             for index in rng.choice(len(tasks), 3, replace=False):
                 request_id, task = tasks[index]
                 if task.cancel():
-                    left.add(request_id)
+                    left[request_id] = clients[index].way
             ended = await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
             for (request_id, _), reply in zip(tasks, ended, strict=True):
                 if request_id not in left:
@@ -52,7 +52,10 @@ async def test_who_leaves_a_batch_costs_its_mates_nothing(launch):
     assert {reply.code for reply in mates.values()} == {"whole"}
     outcomes = service.outcomes()
     assert all(outcomes[request_id] == "ok" for request_id in mates)
-    told = Counter(outcomes.get(request_id, "never heard of") for request_id in left)
-    assert told["cancelled"] > len(left) / 2  # some were done in the moment they left
+    told = Counter(
+        (way, outcomes.get(request_id, "never heard of")) for request_id, way in left.items()
+    )
+    for way, leavers in Counter(left.values()).items():
+        assert told[way, "cancelled"] > leavers / 2  # some were done in the moment they left
     assert batches < 0.75 * (len(left) + len(mates))  # they did share batches
     print(f"{len(left)} left ({dict(told)}), {len(mates)} mates answered, {batches:.0f} batches")
