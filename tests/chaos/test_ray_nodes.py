@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.chaos.test_workers import Crowd
+from tests.chaos.pipeline_crowd import Crowd
 from tests.serving.conftest import Bench
 from tests.serving.engines import pids
 from tests.serving.fakes import until
