@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.test_service import UNITS, Running, service
+from tests.e2e.conftest import UNITS, Running
 from tests.frames import CAMERA
 from v2vpose.values import DepthFrame
 
-__all__ = ["service"]  # the fixture
 pytestmark = pytest.mark.timeout(400)
 CALLS = Path(__file__).with_name("tritonclient_calls.py")
 
