@@ -30,6 +30,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "api_key": ("secret", "secret"),
     "admin_key": ("boss", "boss"),
     "max_body_bytes": ("1000", 1000),
+    "max_inflight_bytes": ("2000", 2000),
     "max_pixels": ("1000", 1000),
     "request_timeout_s": ("2.5", 2.5),
     "decode_threads": ("4", 4),

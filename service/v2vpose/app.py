@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from v2vpose.api.access import Keys
 from v2vpose.api.decode import Limits
 from v2vpose.api.http_server import HttpServer
+from v2vpose.api.inflight import InflightBytes
 from v2vpose.api.offload import Offload
 from v2vpose.api.parts import WireParts
 from v2vpose.api.rest import RestApp
@@ -152,7 +153,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
         engine: None = the one that the settings name.
 
     Raises:
-        InvalidFieldError: there is no model store, or nothing in it.
+        InvalidFieldError: there is no model store, or nothing in it; two settings disagree.
     """
     telemetry = _telemetry(settings.otlp_endpoint)
     pipeline = _pipeline(settings, telemetry, engine)
@@ -161,6 +162,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
         telemetry=telemetry,
         keys=Keys(_secret(settings.api_key), _secret(settings.admin_key)),
         limits=Limits(max_body_bytes=settings.max_body_bytes, max_pixels=settings.max_pixels),
+        inflight=_inflight(settings),
         offload=Offload(
             threads=settings.decode_threads, max_waiting=settings.max_decode_queue_size
         ),
@@ -269,6 +271,20 @@ async def _first_of(*works: Awaitable[Any]) -> None:
 
 def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
+
+
+def _inflight(settings: Settings) -> InflightBytes:
+    """Return the bound on what all requests hold.
+
+    Raises:
+        InvalidFieldError: it is less than one request may have.
+    """
+    most, one = settings.max_inflight_bytes, settings.max_body_bytes
+    if most < one:
+        raise InvalidFieldError(
+            f"max_inflight_bytes must be at least max_body_bytes = {one}, got {most}"
+        )
+    return InflightBytes(most)
 
 
 def _telemetry(otlp_endpoint: str | None) -> Telemetry:

@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         None, min_length=1, description="Key of admin requests; default: these are off."
     )
     max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest body, or frame of a stream.")
+    max_inflight_bytes: int = Field(
+        512 * 2**20,
+        gt=0,
+        description="Bytes of bodies and frames being read, waiting or worked on, of all callers.",
+    )
     max_pixels: int = Field(
         4 * 2**20, gt=0, le=4096 * 4096, description="Largest depth map, in pixels."
     )

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from tests.api.fakes import FakePipeline
 from v2vpose.api.access import Keys
 from v2vpose.api.decode import Limits
+from v2vpose.api.inflight import InflightBytes
 from v2vpose.api.offload import Offload
 from v2vpose.api.parts import WireParts
 from v2vpose.api.rest import RestApp
@@ -39,12 +40,14 @@ def parts(
     keys: Keys = Keys(None, None),  # noqa: B008  # immutable
     timeout_s: float = 30.0,
     limits: Limits = Limits(max_body_bytes=100_000, max_pixels=100_000),  # noqa: B008
+    max_inflight_bytes: int = 10**9,
 ) -> WireParts:
     return WireParts(
         pipeline=pipeline,
         telemetry=Telemetry(CollectorRegistry()),
         keys=keys,
         limits=limits,
+        inflight=InflightBytes(max_inflight_bytes),
         offload=Offload(threads=1, max_waiting=8),
         timeout_s=timeout_s,
     )

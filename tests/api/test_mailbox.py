@@ -7,8 +7,7 @@ from v2vpose.api.mailbox import Mailbox
 
 async def test_a_newer_item_replaces_the_waiting_one_and_is_counted() -> None:
     box: Mailbox[int] = Mailbox(keeps_every=False)
-    for item in (1, 2, 3):
-        await box.put(item)
+    assert [await box.put(item) for item in (1, 2, 3)] == [None, 1, 2]
     assert await box.get() == 3
     assert box.dropped == 2
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from v2vpose.api.caller import ClientGoneError, read_body
 from v2vpose.api.decode import Limits
+from v2vpose.api.inflight import InflightBytes
 from v2vpose.api.multipart import split_form
 from v2vpose.api.requests import EstimateRequest, estimate_request
 from v2vpose.errors import (
@@ -22,6 +23,7 @@ from v2vpose.errors import (
 CAMERA = {"fx_px": "475.5", "fy_px": "476", "cx_px": "320", "cy_px": "240"}
 FORM = "multipart/form-data; boundary=b"
 PART = b'--b\r\ncontent-disposition: form-data; name="a"\r\n\r\n'
+ROOM = InflightBytes(10**6)
 DEPTH = b"\x00\r\n--depth\xff"
 
 
@@ -134,20 +136,20 @@ class Sent:
 
 
 async def test_a_body_is_read_whole() -> None:
-    assert await read_body(Sent(b"ab", b"", b"c"), {}, Limits(max_body_bytes=3)) == b"abc"
+    assert await read_body(Sent(b"ab", b"", b"c"), {}, Limits(max_body_bytes=3), ROOM) == b"abc"
 
 
 async def test_a_body_that_declares_too_much_is_not_read_at_all() -> None:
     sent = Sent(b"abcd")
     with pytest.raises(PayloadTooLargeError, match="more than 3 bytes"):
-        await read_body(sent, {"content-length": "4"}, Limits(max_body_bytes=3))
+        await read_body(sent, {"content-length": "4"}, Limits(max_body_bytes=3), ROOM)
     assert sent.taken == 0
 
 
 async def test_a_body_that_grows_too_long_is_read_no_further() -> None:
     sent = Sent(*[b"ab"] * 9)
     with pytest.raises(PayloadTooLargeError, match="more than 3 bytes"):
-        await read_body(sent, {}, Limits(max_body_bytes=3))
+        await read_body(sent, {}, Limits(max_body_bytes=3), ROOM)
     assert sent.taken == 2
 
 
@@ -156,4 +158,4 @@ async def test_a_caller_who_hangs_up_before_the_end_of_the_body_is_gone() -> Non
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientGoneError):
-        await read_body(receive, {}, Limits())
+        await read_body(receive, {}, Limits(), ROOM)

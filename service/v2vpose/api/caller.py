@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from v2vpose.api.decode import Limits
+from v2vpose.api.inflight import InflightBytes
 from v2vpose.errors import DeadlineExceededError, InvalidFieldError
 
 T = TypeVar("T")
@@ -22,27 +23,44 @@ class ClientGoneError(Exception):
     """The caller hung up; nobody waits for the answer."""
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limits: Limits) -> bytes:
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], limits: Limits, inflight: InflightBytes
+) -> bytes:
     """Return the body; refuse it by its declared length, or as soon as it grows too long.
+
+    Only bytes that have arrived are held: a caller who declares much and sends nothing takes
+    nobody's room. The bytes of the body returned are the caller's of this function to give back.
 
     Raises:
         PayloadTooLargeError: over the limit.
+        OverloadedError: all bodies together would hold too much.
         ClientGoneError: the caller hung up before its end.
     """
     declared = headers.get("content-length", "")
     if declared.isdecimal():
         limits.check_bytes(int(declared))
-    pieces, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        piece = message.get("body", b"")
-        size += len(piece)
-        limits.check_bytes(size)
-        pieces.append(piece)
-        more = message.get("more_body", False)
+        inflight.check(int(declared))
+    pieces, held, more = [], 0, True
+    try:
+        while more:
+            message = await receive()
+            piece = _piece_of(message)
+            limits.check_bytes(held + len(piece))
+            inflight.take(len(piece))
+            held += len(piece)
+            pieces.append(piece)
+            more = message.get("more_body", False)
+    except BaseException:
+        inflight.give(held)
+        raise
     return b"".join(pieces)
+
+
+def _piece_of(message: Message) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    piece: bytes = message.get("body", b"")
+    return piece
 
 
 def deadline_s_of(headers: Mapping[str, str], default_timeout_s: float, now_s: float) -> float:

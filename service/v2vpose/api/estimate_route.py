@@ -62,12 +62,16 @@ class EstimateRoute:
         self, headers: Mapping[str, str], query: bytes, receive: Receive, request_id: str
     ) -> Response:
         start_s = time.monotonic()
-        self._parts.keys.check(headers.get(KEY_HEADER), headers.get("authorization"))
-        deadline_s = deadline_s_of(headers, self._parts.timeout_s, start_s)
-        body = await until(deadline_s, read_body(receive, headers, self._parts.limits))
-        asked = estimate_request(body, headers.get("content-type"), query)
-        with unless_gone(receive):
-            answer = await self._answer(asked, request_id, start_s, deadline_s)
+        parts = self._parts
+        parts.keys.check(headers.get(KEY_HEADER), headers.get("authorization"))
+        deadline_s = deadline_s_of(headers, parts.timeout_s, start_s)
+        body = await until(deadline_s, read_body(receive, headers, parts.limits, parts.inflight))
+        try:
+            asked = estimate_request(body, headers.get("content-type"), query)
+            with unless_gone(receive):
+                answer = await self._answer(asked, request_id, start_s, deadline_s)
+        finally:
+            parts.inflight.give(len(body))
         return Response(orjson.dumps(answer), media_type="application/json")
 
     async def _answer(

@@ -21,16 +21,22 @@ class Mailbox(Generic[T]):
         self._failure: BaseException | None = None
         self._changed = asyncio.Condition()
 
-    async def put(self, item: T) -> None:
-        """Put an item in; it is left out once the mailbox is closed."""
+    async def put(self, item: T) -> T | None:
+        """Put an item in.
+
+        Returns:
+            What is left out for it: the item it replaces, or itself once the mailbox is closed.
+        """
         async with self._changed:
             if self._keeps_every:
                 await self._changed.wait_for(lambda: not self._items or self._closed)
             if self._closed:
-                return
-            self.dropped += len(self._items)
+                return item
+            replaced = self._items.pop() if self._items else None
+            self.dropped += replaced is not None
             self._items = [item]
             self._changed.notify_all()
+            return replaced
 
     async def get(self) -> T | None:
         """Take the waiting item, waiting for one; None after the last.

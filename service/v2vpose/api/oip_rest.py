@@ -113,13 +113,18 @@ class _Oip:
         if encoding != "identity":
             raise UnsupportedEncodingError(f"send the body as it is, not as {encoding[:20]!r}")
         headers = request.headers
-        deadline_s = deadline_s_of(headers, self._parts.timeout_s, start_s)
-        body = await until(deadline_s, read_body(request.receive, headers, self._parts.limits))
-        asked, asked_for = await self._asked(body, request)
-        with unless_gone(request.receive):
-            inferred = await infer(
-                self._parts, asked_for, start_s=start_s, wait_s=deadline_s - start_s
-            )
+        parts = self._parts
+        deadline_s = deadline_s_of(headers, parts.timeout_s, start_s)
+        reading = read_body(request.receive, headers, parts.limits, parts.inflight)
+        body = await until(deadline_s, reading)
+        try:
+            asked, asked_for = await self._asked(body, request)
+            with unless_gone(request.receive):
+                inferred = await infer(
+                    parts, asked_for, start_s=start_s, wait_s=deadline_s - start_s
+                )
+        finally:
+            parts.inflight.give(len(body))
         return _answer(inferred, asked)
 
     async def _asked(self, body: bytes, request: Request) -> tuple[_Infer, InferRequest]:

@@ -141,8 +141,10 @@ class OpenInference(GRPCInferenceServiceServicer):
     async def _infer(
         self, request: pb.ModelInferRequest, start_s: float, wait_s: float
     ) -> pb.ModelInferResponse:
-        asked = _asked(request)
-        return _answer(await infer(self._parts, asked, start_s=start_s, wait_s=wait_s), request.id)
+        size = sum(map(len, request.raw_input_contents)) or request.ByteSize()
+        with self._parts.inflight.holding(size):
+            inferred = await infer(self._parts, _asked(request), start_s=start_s, wait_s=wait_s)
+            return _answer(inferred, request.id)
 
     def _check_key(self, context: Any) -> None:
         metadata = metadata_of(context)

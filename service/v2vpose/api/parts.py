@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from v2vpose.api.access import Keys
 from v2vpose.api.decode import Limits
+from v2vpose.api.inflight import InflightBytes
 from v2vpose.api.offload import Offload
 from v2vpose.api.ports import PosePipeline
 from v2vpose.telemetry import Telemetry
@@ -18,6 +19,7 @@ class WireParts:
         telemetry: counts.
         keys: let callers in.
         limits: on bodies, messages and depth maps.
+        inflight: the bytes that all requests together hold.
         offload: threads that decode.
         timeout_s: deadline of callers that name none, and the longest that one may name.
     """
@@ -26,5 +28,6 @@ class WireParts:
     telemetry: Telemetry
     keys: Keys
     limits: Limits
+    inflight: InflightBytes
     offload: Offload
     timeout_s: float

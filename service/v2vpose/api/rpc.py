@@ -56,20 +56,21 @@ class PoseEstimation(PoseEstimationServicer):
             options = fields.options()
             left_s = context.time_remaining()
             wait_s = parts.timeout_s if left_s is None else min(left_s, parts.timeout_s)
-            answer = await answered(
-                parts,
-                fields,
-                start_s=start_s,
-                decode=lambda: self._decode(request.depth, fields),
-                estimate=lambda frame: parts.pipeline.estimate(
-                    frame,
-                    options,
-                    model=fields.model,
-                    version=fields.version,
-                    deadline_s=start_s + wait_s,
-                    priority=fields.turn(),
-                ),
-            )
+            with parts.inflight.holding(len(request.depth.data)):
+                answer = await answered(
+                    parts,
+                    fields,
+                    start_s=start_s,
+                    decode=lambda: self._decode(request.depth, fields),
+                    estimate=lambda frame: parts.pipeline.estimate(
+                        frame,
+                        options,
+                        model=fields.model,
+                        version=fields.version,
+                        deadline_s=start_s + wait_s,
+                        priority=fields.turn(),
+                    ),
+                )
             return estimate_message(
                 answer.estimate,
                 answer.manifest,
@@ -118,10 +119,10 @@ class PoseEstimation(PoseEstimationServicer):
 
     async def _decode(self, depth: pb.DepthMap, fields: EstimateFields) -> DepthArray:
         """Decode in a thread; a small raw depth map is a copy and costs less than the way there."""
-        encoding = encoding_of(depth)
-        if encoding in _RAW and len(depth.data) <= _INLINE_BYTES:
-            return _decoded(depth, encoding, fields, self._parts.limits)
-        return await self._parts.offload.run(_decoded, depth, encoding, fields, self._parts.limits)
+        encoding, data, limits = encoding_of(depth), depth.data, self._parts.limits
+        if encoding in _RAW and len(data) <= _INLINE_BYTES:
+            return _decoded(data, encoding, depth, fields, limits)
+        return await self._parts.offload.run(_decoded, data, encoding, depth, fields, limits)
 
     def _check_key(self, context: Any) -> None:
         metadata = metadata_of(context)
@@ -129,10 +130,10 @@ class PoseEstimation(PoseEstimationServicer):
 
 
 def _decoded(
-    depth: pb.DepthMap, encoding: Encoding, fields: EstimateFields, limits: Limits
+    data: bytes, encoding: Encoding, depth: pb.DepthMap, fields: EstimateFields, limits: Limits
 ) -> DepthArray:
     return decode_frame(
-        depth.data,
+        data,
         encoding,
         depth_unit_mm=fields.depth_unit_mm,
         limits=limits,

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from v2vpose.api.arrivals import Arrivals, Arrived
 from v2vpose.api.asking import answered
 from v2vpose.api.fields import EstimateFields
 from v2vpose.api.mailbox import Mailbox
@@ -72,7 +73,8 @@ class StreamSession:
             else Tracker(self._options, min_confidence=parts.min_confidence)
         )
         self._request_id = request_id
-        self._mailbox: Mailbox[pb.Frame] = Mailbox(
+        self._arrivals = Arrivals(parts.wire.inflight)
+        self._mailbox: Mailbox[Arrived] = Mailbox(
             keeps_every=start.on_backlog == pb.ON_BACKLOG_EVERY
         )
 
@@ -88,8 +90,9 @@ class StreamSession:
         told = 0
         try:
             with self._parts.wire.telemetry.stream():
-                while (frame := await self._mailbox.get()) is not None:
-                    answer = await self._answer(frame)
+                while (arrived := await self._mailbox.get()) is not None:
+                    answer = await self._answer(arrived)
+                    self._arrivals.give(arrived)
                     dropped = self._mailbox.dropped
                     answer.dropped, answer.dropped_total = dropped - told, dropped
                     self._parts.wire.telemetry.stream_frames_dropped_total.inc(dropped - told)
@@ -98,6 +101,7 @@ class StreamSession:
         finally:
             self._parts.wire.telemetry.stream_frames_dropped_total.inc(self._mailbox.dropped - told)
             reader.cancel()
+            self._arrivals.close()
 
     async def close(self) -> None:
         """Take no more frames; the one being worked on, and one that waits, are answered."""
@@ -106,20 +110,22 @@ class StreamSession:
     async def _read(self, requests: AsyncIterator[pb.EstimateStreamRequest]) -> None:
         try:
             async for request in requests:
-                await self._mailbox.put(_frame_of(request))
+                arrived = self._arrivals.take(_frame_of(request))
+                self._arrivals.give(await self._mailbox.put(arrived))
         except Exception as error:  # noqa: BLE001  # handed to the side that answers
             await self._mailbox.close(error)
         else:
             await self._mailbox.close()
 
-    async def _answer(self, frame: pb.Frame) -> pb.EstimateStreamResponse:
+    async def _answer(self, arrived: Arrived) -> pb.EstimateStreamResponse:
         """Return the answer to a frame; whatever goes wrong is this frame's error alone."""
+        frame = arrived.frame
         answer = pb.EstimateStreamResponse(
             sequence=frame.sequence, capture_time_ns=frame.capture_time_ns
         )
         try:
             with self._parts.wire.telemetry.request(FRAME_ROUTE):
-                answer.pose.CopyFrom(await self._pose(frame))
+                answer.pose.CopyFrom(await self._pose(arrived))
         except PoseError as error:
             answer.error.code = error.code
             answer.error.detail = str(error)
@@ -129,8 +135,10 @@ class StreamSession:
             answer.error.code, answer.error.detail = "internal", INTERNAL_DETAIL
         return answer
 
-    async def _pose(self, frame: pb.Frame) -> pb.Pose:
-        start_s = time.monotonic()
+    async def _pose(self, arrived: Arrived) -> pb.Pose:
+        if arrived.refusal is not None:
+            raise arrived.refusal
+        start_s, frame = time.monotonic(), arrived.frame
         wire = self._parts.wire
         answer = await answered(
             wire,
