@@ -58,7 +58,7 @@ def streamed(port: int) -> tuple[list[int], str]:
 
 
 async def test_sigterm_under_load_loses_nothing(launch):
-    rounds = scaled(10, least=2)
+    rounds = scaled(6, least=2)
     answered, frames, codes = 0, 0, set[str]()
     for _ in range(rounds):
         async with launch("--wait-s", "0.02") as service:

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 async def test_reloads_under_load_fail_no_request(launch):
-    reloads = scaled(10, least=2)
+    reloads = scaled(6, least=2)
     async with launch("--wait-s", "0.01", "--read-weights", admin_key="boss") as service:
         url = f"{service.url}/v1/models/hand"
         crowd = Crowd(service, clients=8)
