@@ -49,7 +49,7 @@ check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
 
 .PHONY: train-hand
 train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store (2 h on two cores)
-	@$(PYTHON) -m v2vpose train --dataset hand --recipe compact --run runs/hand --out runs/store/hand/1
+	@$(PYTHON) -m v2vpose train --dataset hand --recipe compact --run-dir runs/hand --out runs/store/hand/1
 	@$(PYTHON) tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: bench

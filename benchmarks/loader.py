@@ -56,7 +56,7 @@ def waited(root: Path, work: Path, loaders: int, options: list[str], limit: int)
     run = work / name
     v2vpose(
         *("train", "--dataset", "nyu", "--root", root, "--out", work / "store" / "nyu" / "1"),
-        *("--run", run, "--epochs", 1, "--limit", limit, "--loaders", loaders, *options),
+        *("--run-dir", run, "--epochs", 1, "--limit", limit, "--loaders", loaders, *options),
     )
     (work / "store/nyu/1/manifest.json").unlink()
     rows = list(csv.DictReader((run / "log.csv").open()))

@@ -69,7 +69,7 @@ def twins(root: Path, work: Path) -> dict[str, Any]:
     found: dict[str, list[Any]] = {"files": [], "rows": []}
     for name, kills in (("whole", ()), ("killed", (2, 5))):
         out, run = work / "twins" / name / "1", work / "twins" / f"{name}-run"
-        train = v2vpose("train", "--dataset", "nyu", "--root", root, "--out", out, "--run", run)
+        train = v2vpose("train", "--dataset", "nyu", "--root", root, "--out", out, "--run-dir", run)
         train_and_kill([*train, *OPTIONS, *TWIN], run, kills)
         manifest = ModelStore(out.parent.parent).open(name, "1").manifest
         found["files"].append([record.sha256 for record in manifest.epochs])
@@ -188,7 +188,7 @@ def main() -> None:
     if not (root / "test/joint_data.mat").exists():
         shutil.rmtree(root, ignore_errors=True)
         subprocess.run(v2vpose(*synth), check=True)
-    train = ["train", "--dataset", "nyu", "--root", root, "--out", out, "--run", run, *OPTIONS,
+    train = ["train", "--dataset", "nyu", "--root", root, "--out", out, "--run-dir", run, *OPTIONS,
              "--epochs", 10]  # fmt: skip
     train_and_kill(v2vpose(*train), run, KILLS)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.timeout(400)
 
 def arguments(root: Path, work: Path, *more: object, model: str = "balls") -> list[str]:
     out, run = work / "store" / model / "1", work / f"run-{model}"
-    return ["train", "--dataset", "nyu", "--root", str(root), "--out", str(out), "--run", str(run),
-            *TINY, *map(str, more)]  # fmt: skip
+    return ["train", "--dataset", "nyu", "--root", str(root), "--out", str(out),
+            "--run-dir", str(run), *TINY, *map(str, more)]  # fmt: skip
 
 
 def manifest_of(work: Path, model: str = "balls") -> Manifest:

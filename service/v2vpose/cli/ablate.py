@@ -32,7 +32,8 @@ def table1(
     seed: Seed = 1,
     threads: Annotated[int, typer.Option(help="Threads of the nets.", min=1)] = 2,
     run: Annotated[
-        Path, typer.Option(metavar="DIR", help="State of the run (7 GB) and its frames.")
+        Path,
+        typer.Option("--run-dir", metavar="DIR", help="State of the run (7 GB) and its frames."),
     ] = Path("runs/ablation"),
     out: Out = _RESULTS,
 ) -> None:

@@ -73,6 +73,7 @@ def train(
     run: Annotated[
         Path | None,
         typer.Option(
+            "--run-dir",  # torchrun takes --run for an option of its own
             metavar="DIR",
             help="State, log, curves, overlays; a run that stopped goes on. "
             "[dim]\\[default: runs/<model>-<version>][/]",
