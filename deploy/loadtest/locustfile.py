@@ -112,7 +112,11 @@ class _OpenLoopUser(User):
 
     @task
     def arrive(self) -> None:
-        """Send the request that is due."""
+        """Do what the clock says."""
+        self.ask()
+
+    def ask(self) -> None:
+        """Send the request that is due, and wait for nothing."""
         self._on_the_way.spawn(self.send, next(self._frames), self._due_s)
         self._due_s += PERIOD_S
 
@@ -160,7 +164,7 @@ class RestUser(_OpenLoopUser):
 class BusyCaller(RestUser):
     """Posts the next PNG as soon as the last one is answered."""
 
-    def arrive(self) -> None:
+    def ask(self) -> None:
         """Send, and wait for the answer."""
         self.send(next(self._frames), time.perf_counter())
 
