@@ -166,8 +166,7 @@ def plot(result: Run, path: Path) -> None:
         )
     above.set(title=f"{result.load.name}: {result.rates()[0]:.1f} arrivals a second")
     above.set(ylabel="latency, ms", yscale="log")
-    for axis_formatter in (above.yaxis.set_major_formatter, above.yaxis.set_minor_formatter):
-        axis_formatter("{x:g}")
+    above.yaxis.set_major_formatter("{x:g}")
     above.legend(loc="best", fontsize="small")
     bins = np.arange(0, max(a.due_s for a in result.answers) + 1)
     moments: dict[str, Callable[[Answer], float]] = {
