@@ -165,3 +165,12 @@ def test_a_pickle_is_never_loaded(version):
 def test_a_broken_manifest_says_where(version, edit, text):
     with pytest.raises(InvalidModelError, match=text):
         edit_manifest(version, edit)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """The library writes metadata in an order that it draws anew each time."""
+    directory = write_tiny_store(tmp_path, epochs=8).directory
+    for path in sorted(directory.glob("epoch-*.safetensors")):
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        assert list(header["__metadata__"]) == ["conventions", "epoch"]

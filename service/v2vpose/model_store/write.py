@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import struct
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -17,6 +19,10 @@ from v2vpose.model_store.store import (
     V2V_PREFIX,
 )
 from v2vpose.nets import CentreDetector, Refiner, V2VNet
+
+_HEADER_SIZE: Final = struct.Struct("<Q")  # of a safetensors file: first its length, then JSON
+_METADATA: Final = "__metadata__"
+_ALIGNMENT: Final = 8
 
 
 def write_epoch(
@@ -64,9 +70,24 @@ def _half(prefix: str, net: nn.Module) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    content = save_tensors(tensors, metadata=metadata)
+    content = _in_order(save_tensors(tensors, metadata=metadata))
     _replace(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the metadata of a safetensors file: each process writes it in an order of its own.
+
+    The same weights are then the same bytes, and the same checksum.
+    """
+    (size,) = _HEADER_SIZE.unpack_from(content)
+    start, end = _HEADER_SIZE.size, _HEADER_SIZE.size + size
+    header = json.loads(content[start:end])
+    if _METADATA in header:
+        header[_METADATA] = dict(sorted(header[_METADATA].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // _ALIGNMENT) * _ALIGNMENT)
+    return _HEADER_SIZE.pack(len(text)) + text + content[end:]
 
 
 def _replace(path: Path, content: bytes) -> None:
