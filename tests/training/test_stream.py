@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,13 @@ TINY = Recipe(input_side=16, block=8, batch=4, refiner="wide", refiner_views=1)
 
 def stream(balls: Balls, *, first: int = 0) -> BlockStream:
     return BlockStream(balls.frame, TINY, Schedule(len(balls), TINY.block, TINY.batch), first=first)
+
+
+class ManyTensors(BlockStream):
+    """Keeps the thread that hands tensors over busy."""
+
+    def block(self, number: int) -> Any:  # noqa: ARG002
+        return [torch.zeros(20_000) for _ in range(30)]
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(1, 16))
@@ -62,6 +71,12 @@ def test_loader_processes_do_not_change_the_order():
     for number in range(3, 7):
         expected = stream(Balls()).block(number)
         torch.testing.assert_close(next(made).keypoints_cell, expected.keypoints_cell)
+
+
+def test_loader_processes_end_well_while_they_still_hand_over(capfd):
+    for _ in range(5):  # without the mending a loader in ten aborts
+        next(blocks(ManyTensors(Balls().frame, TINY, Schedule(128, 8, 4), first=0), loaders=2))
+    assert "terminate called" not in capfd.readouterr().err
 
 
 def test_a_frame_that_cannot_be_read_is_counted_and_the_next_one_stands_in():

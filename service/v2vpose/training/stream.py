@@ -4,6 +4,8 @@ A frame's place in the endless sequence of passes decides its augmentation, so n
 processes nor a resume change what is learned from it.
 """
 
+import atexit
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -128,5 +130,14 @@ def blocks(stream: BlockStream, *, loaders: int) -> Iterator[Block]:
             multiprocessing_context="spawn" if loaders else None,
             prefetch_factor=4 if loaders else None,
             generator=torch.Generator(),  # its own: the nets' draws are not touched
+            worker_init_fn=_leave_without_teardown,
         )
     )
+
+
+def _leave_without_teardown(_loader: int) -> None:
+    """Let a loader end before the interpreter stops its thread that shares tensors.
+
+    Stopped inside torch, that thread calls `std::terminate`, and the loader dies by SIGABRT.
+    """
+    atexit.register(os._exit, 0)
