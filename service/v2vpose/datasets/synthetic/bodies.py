@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from v2vpose.datasets.synthetic import noise, people, room, scene, sensor
 from v2vpose.datasets.synthetic.body_people import sample_person
 from v2vpose.datasets.synthetic.body_pose import sample_turns
-from v2vpose.datasets.synthetic.body_rig import HEAD, PosedBody, load_body_rig
+from v2vpose.datasets.synthetic.body_rig import BODY_KEYPOINTS, HEAD, PosedBody, load_body_rig
 from v2vpose.datasets.synthetic.body_view import sample_view
 from v2vpose.datasets.synthetic.cameras import BODY_KINDS, Camera, sample_camera
 from v2vpose.datasets.synthetic.hands import SPLIT_KEY, Split
@@ -76,13 +76,17 @@ class SyntheticBodies:
     Args:
         split: train or held_out.
         seed: which set.
+        camera: takes every frame; None: each frame has a camera of its own.
     """
 
-    def __init__(self, *, split: Split, seed: int) -> None:
+    keypoints: Final = BODY_KEYPOINTS
+
+    def __init__(self, *, split: Split, seed: int, camera: Camera | None = None) -> None:
         if split not in SPLIT_KEY:
             raise ValueError(f"split must be one of {sorted(SPLIT_KEY)}, got {split!r}")
         self.split: Final = split
         self.seed: Final = seed
+        self._camera = camera
         self._rig = load_body_rig()
         is_head = self._rig.bone_share[self._rig.triangles, HEAD].mean(axis=1) > 0.5
         self._triangle_labels = np.where(is_head, HEAD_LABEL, BODY).astype(np.uint8)
@@ -92,7 +96,7 @@ class SyntheticBodies:
         """Generate frame `index` >= 0; the same one for the same (split, seed, index)."""
         rng = np.random.default_rng([SPLIT_KEY[self.split], self.seed, index, _BODIES])
         held_out = self.split == "held_out"
-        camera = sample_camera(rng, held_out=held_out, kinds=BODY_KINDS)
+        camera = self._camera or sample_camera(rng, held_out=held_out, kinds=BODY_KINDS)
         canvas, keypoints = self._scene(camera, rng, held_out=held_out)
         depth = sensor.observe(
             canvas.depth,
