@@ -12,6 +12,7 @@ from numpy.random import Generator
 from v2vpose.datasets.synthetic.kinematics import Array, rotation_about
 
 Kind: TypeAlias = Literal["stand", "walk", "bend", "sit", "crouch", "kick", "lunge", "balance"]
+Shares: TypeAlias = tuple[tuple[str, float], ...]
 SHARES: Final[dict[Kind, float]] = {
     "stand": 0.44,
     "walk": 0.13,
@@ -42,16 +43,16 @@ _PLACES: Final[dict[str, tuple[tuple[float, float, float], float, tuple[float, f
     "to the floor": ((0.30, -1.00, 0.45), 0.14, (0.6, 0.0, -0.6)),
     "on the thigh": ((0.24, -0.92, 0.62), 0.09, (0.9, 0.1, -0.4)),
 }
-_USUAL: Final = (
+_USUAL: Final[Shares] = (
     *(("hanging", 0.30), ("at the hip", 0.07), ("behind the back", 0.03), ("folded", 0.07)),
     *(("before the belly", 0.10), ("at the face", 0.06), ("behind the head", 0.04)),
     *(("raised", 0.09), ("waving", 0.06), ("aside", 0.07), ("ahead", 0.07), ("across", 0.04)),
 )
-_SEATED: Final = (
+_SEATED: Final[Shares] = (
     *(("on the thigh", 0.45), ("before the belly", 0.20), ("folded", 0.05), ("ahead", 0.08)),
     *(("at the face", 0.08), ("raised", 0.06), ("waving", 0.04), ("aside", 0.04)),
 )
-_STOOPED: Final = (
+_STOOPED: Final[Shares] = (
     *(("to the floor", 0.35), ("hanging", 0.20), ("on the thigh", 0.15), ("ahead", 0.15)),
     *(("before the belly", 0.10), ("aside", 0.05)),
 )
