@@ -23,7 +23,7 @@ SetName: TypeAlias = Literal[
     "hand", "body", "icvl", "nyu", "msra", "hands17", "itop-side", "itop-top"
 ]
 WATCHED_FRAMES: Final = 128
-WATCHED_BODIES: Final = 32
+WATCHED_BODIES: Final = 12
 GENERATED_EPOCH_FRAMES: Final = 6400
 """A pass over generated frames, which have no end, if the recipe does not say."""
 
