@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
         (),
         description="Models to serve, the default one first: `hand,body@2`; "
-        "default: all in the store, in the newest version.",
+        "default: hand, or all in a store without one; in the newest version.",
     )
     backend: Literal["auto"] | Backend = Field(
         "auto",

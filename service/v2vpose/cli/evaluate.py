@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 _out = Console(highlight=False)
 _err = Console(stderr=True)
-_GENERATED: Final = "hand"
+_GENERATED: Final = ("hand", "body")
 
 
 class CentreChoice(StrEnum):
@@ -47,8 +47,12 @@ class _Given(NamedTuple):
 @app.command()
 def evaluate(
     dataset: Annotated[
-        str, typer.Option(help="icvl, nyu, msra, hands17, itop; hand: generated, held out.")
-    ] = _GENERATED,
+        str | None,
+        typer.Option(
+            help="icvl, nyu, msra, hands17, itop; hand, body: generated, held out. "
+            "[dim]\\[default: body for model body, else hand][/]"
+        ),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ground truth, one line a frame.")
     ] = None,
@@ -62,7 +66,8 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Model to measure, instead of files.")] = None,
     model_version: Annotated[str | None, typer.Option(help="Its version; default: newest.")] = None,
     root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the data set lies; not for `hand`.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the data set lies; not for generated ones."),
     ] = None,
     fold: Annotated[int, typer.Option(help="Of MSRA: the subject left out.", min=0, max=8)] = 3,
     view: Annotated[View, typer.Option(help="Of ITOP.")] = View.SIDE,
@@ -75,9 +80,11 @@ def evaluate(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(help="So many, evenly spread. [dim]\\[default: all; hand: 1000][/]", min=1),
+        typer.Option(
+            help="So many, evenly spread. [dim]\\[default: all; generated: 1000][/]", min=1
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which held-out set of `hand`.")] = 2,
+    seed: Annotated[int, typer.Option(help="Which held-out set of generated frames.")] = 2,
     tell_hand: Annotated[
         bool, typer.Option("--tell-hand", help="For `hand`: tell the model which hand it is.")
     ] = False,
@@ -95,6 +102,7 @@ def evaluate(
 
     [dim]v2vpose evaluate --model nyu --dataset nyu --root /data/nyu --report nyu.html[/]
     """
+    dataset = dataset or ("body" if model == "body" else "hand")
     with refusals():
         if labels is not None and predictions:
             if model is not None:
@@ -108,7 +116,7 @@ def evaluate(
             from v2vpose.settings import Settings
 
             opened = ModelStore(Settings.read(model_store=store).store_path()).open(
-                model or _GENERATED, model_version
+                model or "hand", model_version
             )
             given = _frames(dataset, root, fold, view, centre_dir, count=frames, seed=seed)
             result = evaluate_model(
@@ -118,7 +126,7 @@ def evaluate(
                 keypoints=given.keypoints,
                 centres=Centres(centres.value),
                 official=given.centre_source,
-                hand_is_told=tell_hand or dataset != _GENERATED,
+                hand_is_told=tell_hand or dataset not in _GENERATED,
             )
     if report is not None:
         _write_page(report, result)
@@ -156,13 +164,13 @@ def _frames(
     """Return the test frames behind a progress bar."""
     from rich.progress import track
 
-    if dataset == _GENERATED:
-        from v2vpose.datasets.synthetic import SyntheticHands
-        from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
+    if dataset in _GENERATED:
+        from v2vpose.datasets.synthetic import SyntheticBodies, SyntheticHands
 
-        hands = SyntheticHands(split="held_out", seed=seed)
+        generator = SyntheticBodies if dataset == "body" else SyntheticHands
+        held_out = generator(split="held_out", seed=seed)
         chosen = track(range(count or 1000), "estimating", console=_err)
-        return _Given((hands.frame(i) for i in chosen), HAND_KEYPOINTS, "none")
+        return _Given((held_out.frame(i) for i in chosen), held_out.keypoints, "none")
     from v2vpose.datasets.disk import open_dataset
 
     if root is None:

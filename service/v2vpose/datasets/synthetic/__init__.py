@@ -1,5 +1,6 @@
-"""Synthetic depth frames of hands, rendered from a distilled hand rig."""
+"""Synthetic depth frames of hands and bodies, rendered from distilled rigs."""
 
+from v2vpose.datasets.synthetic.bodies import BodyFrame, SyntheticBodies
 from v2vpose.datasets.synthetic.hands import HandFrame, SyntheticHands
 
-__all__ = ["HandFrame", "SyntheticHands"]
+__all__ = ["BodyFrame", "HandFrame", "SyntheticBodies", "SyntheticHands"]

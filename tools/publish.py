@@ -1,9 +1,9 @@
-"""Turn what `v2vpose train --dataset hand` wrote into a published version, with measured figures.
+"""Turn what `v2vpose train --dataset hand` or `body` wrote into a published version, with figures.
 
-    python tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
+    python tools/publish.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
-Keeps the chosen epoch checkpoints, fits the judge of handedness, and writes judge, decoding and
-figures into `manifest.json`; the figures are those of `v2vpose evaluate --frames 1000`.
+Keeps the chosen epoch checkpoints, fits the judge of handedness for hands, and writes judge,
+decoding and figures into `manifest.json`; the figures are those of `v2vpose evaluate`.
 """
 
 import argparse
@@ -14,10 +14,18 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from v2vpose.datasets.synthetic import SyntheticHands
+from v2vpose.datasets.synthetic import SyntheticBodies, SyntheticHands
 from v2vpose.estimator import Estimator, Options
-from v2vpose.evaluation.measure import figures, measure
-from v2vpose.model_store import HandednessJudge, ModelStore, ModelVersion, write_manifest
+from v2vpose.evaluation.distance import distances_mm
+from v2vpose.evaluation.mean_ap import mean_ap
+from v2vpose.evaluation.measure import Measured, figures, measure
+from v2vpose.model_store import (
+    HandednessJudge,
+    ModelStore,
+    ModelVersion,
+    Subject,
+    write_manifest,
+)
 from v2vpose.training.samples import bbox_midpoint
 from v2vpose.values import Decode, DepthFrame, Hint
 
@@ -28,14 +36,32 @@ def measured(version: ModelVersion, *, frames: int, seed: int) -> dict[str, Any]
     """Measure a version on held-out frames."""
     manifest = version.manifest
     estimator = Estimator.load(version)
-    hands = SyntheticHands(split="held_out", seed=seed)
-    generated = (hands.frame(i) for i in track(range(frames), "estimating"))
-    return {
-        "data": f"synthetic hands, split held_out, seed {seed}",
-        "centre_source": "own detector and judge, then the refiner; handedness by the judge",
+    is_body = manifest.subject is Subject.BODY
+    held_out = (SyntheticBodies if is_body else SyntheticHands)(split="held_out", seed=seed)
+    found = measure(estimator, (held_out.frame(i) for i in track(range(frames), "estimating")))
+    facts = {
+        "data": f"synthetic {'bodies' if is_body else 'hands'}, split held_out, seed {seed}",
+        "centre_source": "own detector, then the refiner"
+        if is_body
+        else "own detector and judge, then the refiner; handedness by the judge",
         "command": f"v2vpose evaluate --model {manifest.model} --model-version "
         f"{manifest.version} --frames {frames} --seed {seed}",
-    } | figures(measure(estimator, generated))
+    } | figures(found)
+    if is_body:
+        del facts["handedness_right_percent"]
+        facts["map_10cm_percent"] = precision(found)
+    return facts
+
+
+def precision(found: Measured) -> dict[str, Any]:
+    """Return ITOP's figure of the ensemble by decoding; an unanswered frame has found nothing."""
+    answered = len(found.truth_mm) / (len(found.truth_mm) + len(found.unanswered))
+    result = {}
+    for decode, each_mm in found.found_mm.items():
+        reached = mean_ap(distances_mm(each_mm.mean(axis=1), found.truth_mm), answered=answered)
+        parts = {part: round(percent, 2) for part, percent in reached.per_part_percent.items()}
+        result[decode.value] = {"mean": round(reached.mean_percent, 2)} | parts
+    return result
 
 
 def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> HandednessJudge:
@@ -66,7 +92,7 @@ def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> Handedness
 
 
 def main() -> None:
-    """Choose epochs, fit the judge, measure, and write it all into the manifest."""
+    """Choose epochs, fit the judge of hands, measure, and write it all into the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--version", type=Path, default=Path("runs/store/hand/1"))
     parser.add_argument("--epochs", type=int, nargs="+", required=True)
@@ -88,9 +114,10 @@ def main() -> None:
         }
     )
     write_manifest(args.version, manifest)
-    judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
-    manifest = manifest.model_copy(update={"judge": judge})
-    write_manifest(args.version, manifest)
+    if manifest.handedness is not None:
+        judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
+        manifest = manifest.model_copy(update={"judge": judge})
+        write_manifest(args.version, manifest)
     found = measured(store.open(model, number), frames=args.frames, seed=args.seed)
     write_manifest(args.version, manifest.model_copy(update={"figures": found}))
     for record in trained.epochs:
