@@ -232,14 +232,24 @@ class EstimateStreamRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[StreamStart, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
 
 class StreamStart(_message.Message):
-    __slots__ = ("options", "on_backlog", "localise_every_frame")
+    __slots__ = ("options", "on_backlog", "localise_every_frame", "smoothing")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     ON_BACKLOG_FIELD_NUMBER: _ClassVar[int]
     LOCALISE_EVERY_FRAME_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHING_FIELD_NUMBER: _ClassVar[int]
     options: EstimateOptions
     on_backlog: OnBacklog
     localise_every_frame: bool
-    def __init__(self, options: _Optional[_Union[EstimateOptions, _Mapping]] = ..., on_backlog: _Optional[_Union[OnBacklog, str]] = ..., localise_every_frame: _Optional[bool] = ...) -> None: ...
+    smoothing: Smoothing
+    def __init__(self, options: _Optional[_Union[EstimateOptions, _Mapping]] = ..., on_backlog: _Optional[_Union[OnBacklog, str]] = ..., localise_every_frame: _Optional[bool] = ..., smoothing: _Optional[_Union[Smoothing, _Mapping]] = ...) -> None: ...
+
+class Smoothing(_message.Message):
+    __slots__ = ("min_cutoff_hz", "cutoff_per_speed")
+    MIN_CUTOFF_HZ_FIELD_NUMBER: _ClassVar[int]
+    CUTOFF_PER_SPEED_FIELD_NUMBER: _ClassVar[int]
+    min_cutoff_hz: float
+    cutoff_per_speed: float
+    def __init__(self, min_cutoff_hz: _Optional[float] = ..., cutoff_per_speed: _Optional[float] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("sequence", "capture_time_ns", "depth")
