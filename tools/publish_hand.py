@@ -2,8 +2,9 @@
 
     python tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
-Keeps the chosen epoch checkpoints, fits the judge of handedness, and writes judge, decoding and
-figures into `manifest.json`; the figures are those of `v2vpose evaluate --frames 1000`.
+Keeps the chosen epoch checkpoints, fits the judge of handedness, chooses from how sure on it sees a
+hand at all, and writes judge, decoding and figures into `manifest.json`; the figures are those of
+`v2vpose evaluate --frames 1000`.
 """
 
 import argparse
@@ -14,14 +15,17 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from v2vpose.datasets.synthetic import SyntheticHands
+from v2vpose.datasets.synthetic import EmptyScenes, SyntheticHands
 from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.measure import figures, measure
+from v2vpose.evaluation.refusal import refusals
 from v2vpose.model_store import HandednessJudge, ModelStore, ModelVersion, write_manifest
 from v2vpose.training.samples import bbox_midpoint
 from v2vpose.values import Decode, DepthFrame, Hint
 
 JUDGE_SEED = 99  # no run is trained with it
+EMPTY_SEED = 3  # figures are of others
+EMPTY_SHARE = 0.985  # of those scenes shall be seen to be empty
 
 
 def measured(version: ModelVersion, *, frames: int, seed: int) -> dict[str, Any]:
@@ -65,6 +69,16 @@ def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> Handedness
     return HandednessJudge(epoch=epoch, per_confidence=round(float(grid[loss.argmin()]), 1))
 
 
+def least_confidence(version: ModelVersion, *, scenes: int, seed: int) -> float:
+    """Return the lowest hundredth at which the judge finds nothing in enough empty scenes."""
+    empty = EmptyScenes(split="held_out", seed=seed)
+    generated = (empty.frame(i) for i in track(range(scenes), "scenes without a hand"))
+    found = refusals(version, generated, ())
+    steps = np.arange(1, 100) / 100
+    shares = [found.empty_percent(least) / 100 for least in steps]
+    return float(steps[int(np.argmax(np.array(shares) >= EMPTY_SHARE))])
+
+
 def main() -> None:
     """Choose epochs, fit the judge, measure, and write it all into the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,6 +103,10 @@ def main() -> None:
     )
     write_manifest(args.version, manifest)
     judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
+    manifest = manifest.model_copy(update={"judge": judge})
+    write_manifest(args.version, manifest)
+    least = least_confidence(store.open(model, number), scenes=500, seed=EMPTY_SEED)
+    judge = judge.model_copy(update={"min_confidence": least})
     manifest = manifest.model_copy(update={"judge": judge})
     write_manifest(args.version, manifest)
     found = measured(store.open(model, number), frames=args.frames, seed=args.seed)

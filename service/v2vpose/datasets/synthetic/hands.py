@@ -57,7 +57,7 @@ OTHER_HAND_SHARE = 0.35
 # Hands that show less surface than this (seen end-on, behind their own forearm) are drawn again.
 MIN_VISIBLE_MM2 = 2500.0
 _ATTEMPTS = 20
-_SPLIT_KEY: Final[dict[str, int]] = {"train": 1, "held_out": 2}
+SPLIT_KEY: Final[dict[str, int]] = {"train": 1, "held_out": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class SyntheticHands:
     """
 
     def __init__(self, *, split: Split, seed: int, camera: Camera | None = None) -> None:
-        if split not in _SPLIT_KEY:
-            raise ValueError(f"split must be one of {sorted(_SPLIT_KEY)}, got {split!r}")
+        if split not in SPLIT_KEY:
+            raise ValueError(f"split must be one of {sorted(SPLIT_KEY)}, got {split!r}")
         self.split: Final = split
         self.seed: Final = seed
         self._camera = camera
@@ -115,12 +115,12 @@ class SyntheticHands:
     def frame(self, index: int) -> HandFrame:
         """Generate frame `index` >= 0; the same one for the same (split, seed, index)."""
         frame = self.right_hand_frame(index)
-        left = np.random.default_rng([_SPLIT_KEY[self.split], self.seed, index, 1]).random() < 0.5
+        left = np.random.default_rng([SPLIT_KEY[self.split], self.seed, index, 1]).random() < 0.5
         return frame.mirrored() if left else frame
 
     def right_hand_frame(self, index: int) -> HandFrame:
         """As `frame`, before half of the frames are mirrored."""
-        rng = np.random.default_rng([_SPLIT_KEY[self.split], self.seed, index])
+        rng = np.random.default_rng([SPLIT_KEY[self.split], self.seed, index])
         held_out = self.split == "held_out"
         camera = self._camera or sample_camera(rng, held_out=held_out)
         for _ in range(_ATTEMPTS):
