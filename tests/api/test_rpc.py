@@ -17,7 +17,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 
 from tests.api.conftest import parts
 from tests.api.decode.makers import png
-from tests.api.fakes import KEYPOINTS_MM, NAMES, Call, FakePipeline, with_confidence
+from tests.api.fakes import KEYPOINTS_MM, NAMES, Call, FakePipeline, with_peak
 from v2vpose.api.access import Keys
 from v2vpose.api.decode import Encoding, encode_frame
 from v2vpose.api.pb import pose_pb2 as pb
@@ -72,7 +72,7 @@ async def _serve(keys: Keys) -> AsyncIterator[Rpc]:
 
     pipeline = FakePipeline()
     made = parts(pipeline, keys=keys)
-    server = RpcServer(made, min_confidence=0.3, host="127.0.0.1", port=0)
+    server = RpcServer(made, min_peak=0.3, host="127.0.0.1", port=0)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = PoseEstimationStub(channel)
@@ -261,7 +261,7 @@ async def test_one_success_and_one_failure_are_counted_exactly(rpc: Rpc) -> None
 
 
 async def test_a_port_in_use_is_refused_by_name(rpc: Rpc) -> None:
-    other = RpcServer(parts(FakePipeline()), min_confidence=0.3, host="127.0.0.1", port=rpc.port)
+    other = RpcServer(parts(FakePipeline()), min_peak=0.3, host="127.0.0.1", port=rpc.port)
     with pytest.raises(InvalidFieldError, match=f"cannot listen on 127.0.0.1:{rpc.port}"):
         await other.start()
 
@@ -421,7 +421,7 @@ async def test_a_stream_may_localise_in_every_frame(rpc: Rpc) -> None:
 
 async def test_an_unsure_pose_is_localised_again_in_the_same_frame(rpc: Rpc) -> None:
     def unsure_when_tracked(pose: Pose, call: Call) -> Pose:
-        return with_confidence(pose, 0.1) if call.options.hint.reference_point_mm else pose
+        return with_peak(pose, 0.1) if call.options.hint.reference_point_mm else pose
 
     rpc.pipeline.change = unsure_when_tracked
     requests = _sent(start(on_backlog=pb.ON_BACKLOG_EVERY), frame(1), frame(2), frame(3))

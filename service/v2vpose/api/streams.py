@@ -38,12 +38,12 @@ class StreamParts:
     Attributes:
         wire: what all interfaces share; its timeout is the deadline of one frame.
         decode: a depth map's bytes to millimetres.
-        min_confidence: mean confidence below which a pose is not followed.
+        min_peak: mean heatmap peak below which a pose is not followed.
     """
 
     wire: WireParts
     decode: Decoder
-    min_confidence: float
+    min_peak: float
 
 
 class StreamSession:
@@ -69,9 +69,7 @@ class StreamSession:
                 "a stream follows one target; targets and hints are for Estimate"
             )
         self._tracker = (
-            None
-            if start.localise_every_frame
-            else Tracker(self._options, min_confidence=parts.min_confidence)
+            None if start.localise_every_frame else Tracker(self._options, min_peak=parts.min_peak)
         )
         smoothing = smoothing_of(start)
         self._smoother = None if smoothing is None else PoseSmoother(smoothing)

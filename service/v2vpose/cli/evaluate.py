@@ -234,6 +234,9 @@ def _table(result: "Comparison") -> Table:
         table.add_row(method.name, *cells)
     sources = dict.fromkeys(method.centre_source for method in result.methods)
     table.caption = f"centre source: {'; '.join(sources)}; success: the worst joint within"
+    if worth := result.facts.get("confidence"):
+        kind = "as a probability" if worth["is_calibrated"] else "not calibrated,"
+        table.caption += f"; confidence {kind} off by {worth['off_percent']:.1f} %"
     if result.unanswered:
         table.caption += f"; nothing found in {result.unanswered} frames"
     return table

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from v2vpose.errors import NothingToEstimateError
-from v2vpose.model_store import HandednessJudge, Manifest
+from v2vpose.model_store import Calibration, HandednessJudge, Manifest
 from v2vpose.values import (
     Aggregate,
     Decode,
@@ -43,6 +43,7 @@ class Target:
         epochs: the epoch checkpoints that make up the answer.
         known: the answers of those that were asked already, by epoch.
         aggregate: how the members' keypoints become one.
+        calibration: what the height of a peak is worth; None: nobody knows.
     """
 
     crop: TargetCrop
@@ -53,6 +54,7 @@ class Target:
     epochs: tuple[int, ...]
     known: Mapping[int, MemberAnswer] = field(default_factory=dict)
     aggregate: Aggregate = Aggregate.MEAN
+    calibration: Calibration | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -184,6 +186,7 @@ class Search:
             epochs=self.epochs,
             known=known,
             aggregate=self.aggregate,
+            calibration=self.manifest.calibration,
         )
 
 

@@ -430,7 +430,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model", "version", "description", "subject", "handedness", "keypoints", "skeleton", "side_mm", "near_mm", "far_mm", "input_side", "decode", "epochs", "ready")
+    __slots__ = ("model", "version", "description", "subject", "handedness", "keypoints", "skeleton", "side_mm", "near_mm", "far_mm", "input_side", "decode", "epochs", "ready", "confidence_within_mm")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -445,6 +445,7 @@ class Model(_message.Message):
     DECODE_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_WITHIN_MM_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     description: str
@@ -459,7 +460,8 @@ class Model(_message.Message):
     decode: Decode
     epochs: _containers.RepeatedScalarFieldContainer[int]
     ready: bool
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., subject: _Optional[str] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., keypoints: _Optional[_Iterable[_Union[KeypointInfo, _Mapping]]] = ..., skeleton: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., side_mm: _Optional[float] = ..., near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ..., input_side: _Optional[int] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., ready: _Optional[bool] = ...) -> None: ...
+    confidence_within_mm: float
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., subject: _Optional[str] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., keypoints: _Optional[_Iterable[_Union[KeypointInfo, _Mapping]]] = ..., skeleton: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., side_mm: _Optional[float] = ..., near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ..., input_side: _Optional[int] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., ready: _Optional[bool] = ..., confidence_within_mm: _Optional[float] = ...) -> None: ...
 
 class KeypointInfo(_message.Message):
     __slots__ = ("name", "meaning")
