@@ -32,10 +32,10 @@ REACH_MM: Final = 150.0
 TOP_SPEEDS_MM_PER_S: Final = (50.0, 200.0, 500.0, 1500.0)
 CHOICES: Final = (
     Smoothing(),
-    Smoothing(min_cutoff_hz=0.5, cutoff_per_speed=0.02),
     Smoothing(min_cutoff_hz=2.0, cutoff_per_speed=0.02),
+    Smoothing(min_cutoff_hz=1.0, cutoff_per_speed=0.02),
+    Smoothing(min_cutoff_hz=0.5, cutoff_per_speed=0.02),
     Smoothing(min_cutoff_hz=1.0, cutoff_per_speed=0.005),
-    Smoothing(min_cutoff_hz=1.0, cutoff_per_speed=0.08),
 )
 _SETTLED: Final = 15  # frames
 _SECONDS: Final = 8.0  # of a swing

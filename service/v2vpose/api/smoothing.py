@@ -36,7 +36,7 @@ class Smoothing:
     """
 
     min_cutoff_hz: float = 1.0
-    cutoff_per_speed: float = 0.02
+    cutoff_per_speed: float = 0.08
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.min_cutoff_hz) and self.min_cutoff_hz > 0):
