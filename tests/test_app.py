@@ -67,7 +67,7 @@ def service(engine: FakeEngine, **more: Any) -> Service:
     return Service(
         engine=engine,
         http=HttpServer(RestApp(wire), host="127.0.0.1", port=more.pop("http_port", 0)),
-        rpc=RpcServer(wire, min_confidence=0.3, host="127.0.0.1", port=0),
+        rpc=RpcServer(wire, min_peak=0.3, host="127.0.0.1", port=0),
         **{"drain_delay_s": 0.0, "drain_grace_s": 10.0, **more},
     )
 

@@ -16,7 +16,7 @@ from tests.stores import NUM_KEYPOINTS, write_tiny_store
 from v2vpose.__main__ import app
 from v2vpose.api.schemas import EstimateAnswer
 from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
-from v2vpose.model_store import Subject, write_manifest
+from v2vpose.model_store import HandednessJudge, Subject, write_manifest
 from v2vpose.model_store.importers import known_set
 from v2vpose.values import FoundBy
 
@@ -284,6 +284,32 @@ def test_model_body_is_measured_on_held_out_bodies(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert (found["dataset"], found["frames"]) == ("body", 2)
     assert found["methods"][0]["precision"]["threshold_mm"] == 100
+
+
+def test_a_model_is_asked_what_it_finds_where_nothing_is(tmp_path: Path) -> None:
+    judge = HandednessJudge(epoch=2, per_confidence=40, min_confidence=0.99)
+    version = write_tiny_store(tmp_path, names=HAND_KEYPOINTS, judge=judge)
+    asked = (
+        "evaluate",
+        "--empty-scenes",
+        "7",
+        "--frames",
+        "2",
+        "--store",
+        version.directory.parents[1],
+    )
+    done = run(*asked, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["empty_scenes"], found["frames"], found["min_confidence"]) == (7, 2, 0.99)
+    assert (found["nothing_found_percent"], found["refused_percent"]) == (100.0, 100.0)
+    assert found["by_subject"]["open box"]["scenes"] == 1
+    shown = run(*asked)
+    assert "hand 1: 7 empty scenes" in shown.stdout
+    assert "0.99 *" in shown.stdout
+    refused = run(*asked, "--report", tmp_path / "page.html")
+    assert refused.exit_code == 1
+    assert "--empty-scenes: expected generated frames of hands, and no --report" in refused.stderr
 
 
 def test_a_data_set_on_disk_needs_its_directory(store: Path) -> None:

@@ -153,6 +153,7 @@ def test_a_pose_is_degraded_when_an_epoch_checkpoint_did_not_answer(
         keypoints_mm=zeros,
         uv_px=zeros[:, :2],
         confidence=zeros[:, 0],
+        mean_peak=0.0,
         spread_mm=zeros[:, 0],
         in_view=zeros[:, 0] == 0,
         handedness=(Handedness.RIGHT, 1.0),

@@ -2,8 +2,9 @@
 
     python tools/publish.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
-Keeps the chosen epoch checkpoints, fits the judge of handedness for hands, and writes judge,
-decoding and figures into `manifest.json`; the figures are those of `v2vpose evaluate`.
+Keeps the chosen epoch checkpoints and writes decoding and figures into `manifest.json`; for hands
+also the judge: what its lead is worth, from how sure on it sees a hand at all; and what confidence
+is worth. The figures are those of `v2vpose evaluate`.
 """
 
 import argparse
@@ -14,12 +15,15 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from v2vpose.datasets.synthetic import SyntheticBodies, SyntheticHands
+from v2vpose.datasets.synthetic import EmptyScenes, SyntheticBodies, SyntheticHands
 from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.distance import distances_mm
 from v2vpose.evaluation.mean_ap import mean_ap
 from v2vpose.evaluation.measure import Measured, figures, measure
+from v2vpose.evaluation.refusal import refusals
+from v2vpose.evaluation.reliability import WITHIN_MM, fitted
 from v2vpose.model_store import (
+    Calibration,
     HandednessJudge,
     ModelStore,
     ModelVersion,
@@ -30,6 +34,8 @@ from v2vpose.training.samples import bbox_midpoint
 from v2vpose.values import Decode, DepthFrame, Hint
 
 JUDGE_SEED = 99  # no run is trained with it
+TUNING_SEED = 3  # figures are of others
+EMPTY_SHARE = 0.985  # of those scenes shall be seen to be empty
 
 
 def measured(version: ModelVersion, *, frames: int, seed: int) -> dict[str, Any]:
@@ -91,6 +97,26 @@ def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> Handedness
     return HandednessJudge(epoch=epoch, per_confidence=round(float(grid[loss.argmin()]), 1))
 
 
+def least_confidence(version: ModelVersion, *, scenes: int, seed: int) -> float:
+    """Return the lowest hundredth at which the judge finds nothing in enough empty scenes."""
+    empty = EmptyScenes(split="held_out", seed=seed)
+    generated = (empty.frame(i) for i in track(range(scenes), "scenes without a hand"))
+    found = refusals(version, generated, ())
+    steps = np.arange(1, 100) / 100
+    shares = [found.empty_percent(least) / 100 for least in steps]
+    return float(steps[int(np.argmax(np.array(shares) >= EMPTY_SHARE))])
+
+
+def fitted_calibration(version: ModelVersion, *, frames: int, seed: int) -> Calibration:
+    """Fit what peaks are worth; the version has no calibration yet."""
+    hands = SyntheticHands(split="held_out", seed=seed)
+    generated = (hands.frame(i) for i in track(range(frames), "calibrating confidence"))
+    found = measure(Estimator.load(version), generated)
+    off_mm = distances_mm(found.found_mm[version.manifest.decode].mean(axis=1), found.truth_mm)
+    is_right = off_mm.ravel() <= WITHIN_MM
+    return fitted(found.confidence.ravel(), is_right, within_mm=WITHIN_MM)
+
+
 def main() -> None:
     """Choose epochs, fit the judge of hands, measure, and write it all into the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,6 +143,13 @@ def main() -> None:
     if manifest.handedness is not None:
         judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
         manifest = manifest.model_copy(update={"judge": judge})
+        write_manifest(args.version, manifest)
+        least = least_confidence(store.open(model, number), scenes=500, seed=TUNING_SEED)
+        judge = judge.model_copy(update={"min_confidence": least})
+        manifest = manifest.model_copy(update={"judge": judge})
+        write_manifest(args.version, manifest)
+        worth = fitted_calibration(store.open(model, number), frames=500, seed=TUNING_SEED)
+        manifest = manifest.model_copy(update={"calibration": worth})
         write_manifest(args.version, manifest)
     found = measured(store.open(model, number), frames=args.frames, seed=args.seed)
     write_manifest(args.version, manifest.model_copy(update={"figures": found}))

@@ -173,7 +173,7 @@ def build(settings: Settings, engine: EngineOf | None = None) -> Service:
         http=HttpServer(RestApp(parts), host=settings.host, port=settings.http_port),
         rpc=RpcServer(
             parts,
-            min_confidence=settings.tracking_min_confidence,
+            min_peak=settings.tracking_min_confidence,
             host=settings.host,
             port=settings.grpc_port,
         ),

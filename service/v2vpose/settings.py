@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     decode_threads: int = Field(2, gt=0, description="Depth maps decoded at once.")
     max_decode_queue_size: int = Field(64, gt=0, description="Depth maps waiting to be decoded.")
     tracking_min_confidence: float = Field(
-        0.3, ge=0, le=1, description="Mean confidence below which a stream localises anew."
+        0.3, ge=0, le=1, description="Mean heatmap peak below which a stream localises anew."
     )
     drain_delay_s: float = Field(
         2.0, ge=0, description="On SIGTERM: seconds not ready, still accepting, before the drain."

@@ -222,7 +222,7 @@ class MemberAnswer:
 
     Attributes:
         keypoints_mm: (K, 3) camera frame.
-        confidence: (K,) peak height of each heatmap, clipped to 0..1.
+        confidence: (K,) peak height of each heatmap, clipped to 0..1; not a probability.
         refined_point_mm: (3,) centre of the cubic box that was voxelized.
         occupied_vox: how many voxels of the box were occupied; 0 = there was nothing to see.
         heatmap_slices: (K, 3, S, S) see `heatmaps.slices_through`; None unless the crop wants them.
@@ -242,7 +242,10 @@ class Pose:
     Attributes:
         keypoints_mm: (K, 3) camera frame, millimetres.
         uv_px: (K, 2) projection into the depth map.
-        confidence: (K,) mean heatmap peak, 0..1.
+        confidence: (K,) 0..1, that the keypoint is right, by the model's calibration; without one
+            the members' mean heatmap peak.
+        mean_peak: 0..1, heatmap peak, mean over members and keypoints: how sure the nets are of the
+            whole, on the scale that tracking and warnings go by.
         spread_mm: (K,) root mean square distance of the members from their mean.
         in_view: (K,) whether the keypoint projects inside the depth map.
         handedness: label and score 0..1, or None for subjects without one.
@@ -258,6 +261,7 @@ class Pose:
     keypoints_mm: FloatArray
     uv_px: FloatArray
     confidence: FloatArray
+    mean_peak: float
     spread_mm: FloatArray
     in_view: NDArray[np.bool_]
     handedness: tuple[Handedness, float] | None

@@ -10,7 +10,14 @@ import numpy as np
 from v2vpose.errors import NothingToEstimateError, UnknownModelError
 from v2vpose.estimator import Options
 from v2vpose.geometry.camera import pixel_from_camera
-from v2vpose.model_store import EpochRecord, Keypoint, Manifest, RefinerRecord, Subject
+from v2vpose.model_store import (
+    Calibration,
+    EpochRecord,
+    Keypoint,
+    Manifest,
+    RefinerRecord,
+    Subject,
+)
 from v2vpose.serving.pipeline import Estimate
 from v2vpose.serving.ports import ModelHealth, Priority
 from v2vpose.values import (
@@ -49,6 +56,7 @@ def manifest(model: str = "hand", version: str = "1") -> Manifest:
         far_mm=1500,
         refiner=RefinerRecord(side_mm=300, passes=1),
         decode=Decode.ARGMAX,
+        calibration=Calibration(within_mm=20, peaks=[0, 1], shares=[0, 1]),
         epochs=[
             EpochRecord(epoch=e, file=f"epoch-{e:02d}.safetensors", sha256="0" * 64) for e in (1, 2)
         ],
@@ -60,6 +68,7 @@ def pose(frame: DepthFrame, answered: tuple[int, ...] = (1, 2)) -> Pose:
         keypoints_mm=KEYPOINTS_MM,
         uv_px=pixel_from_camera(KEYPOINTS_MM, frame.intrinsics),
         confidence=CONFIDENCE,
+        mean_peak=0.8,
         spread_mm=SPREAD_MM,
         in_view=np.array([True, True, True]),
         handedness=(Handedness.RIGHT, 0.75),
@@ -150,5 +159,5 @@ class FakePipeline:
         return manifest(version=self.version)
 
 
-def with_confidence(answer: Pose, confidence: float) -> Pose:
-    return replace(answer, confidence=np.full(len(answer.confidence), confidence))
+def with_peak(answer: Pose, peak: float) -> Pose:
+    return replace(answer, mean_peak=peak)

@@ -104,7 +104,7 @@ async def _status(call: Any) -> tuple[int, dict[str, str]]:
 async def doors() -> AsyncIterator[Doors]:
     pipeline = FakePipeline()
     made = parts(pipeline, max_inflight_bytes=2 * SIZE)
-    server = RpcServer(made, min_confidence=0.3, host="127.0.0.1", port=0)
+    server = RpcServer(made, min_peak=0.3, host="127.0.0.1", port=0)
     port = await server.start()
     client = client_of(RestApp(made))
     async with client, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

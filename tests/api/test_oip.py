@@ -203,7 +203,7 @@ class Rpc:
 @pytest.fixture
 async def rpc() -> AsyncIterator[Rpc]:
     pipeline = FakePipeline()
-    server = RpcServer(parts(pipeline), min_confidence=0.3, host="127.0.0.1", port=0)
+    server = RpcServer(parts(pipeline), min_peak=0.3, host="127.0.0.1", port=0)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Rpc(pipeline, server, GRPCInferenceServiceStub(channel))

@@ -17,7 +17,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 
 from tests.api.conftest import parts
 from tests.api.decode.makers import png
-from tests.api.fakes import KEYPOINTS_MM, NAMES, Call, FakePipeline, with_confidence
+from tests.api.fakes import KEYPOINTS_MM, NAMES, Call, FakePipeline, with_peak
 from v2vpose.api.access import Keys
 from v2vpose.api.decode import Encoding, encode_frame
 from v2vpose.api.pb import pose_pb2 as pb
@@ -72,7 +72,7 @@ async def _serve(keys: Keys) -> AsyncIterator[Rpc]:
 
     pipeline = FakePipeline()
     made = parts(pipeline, keys=keys)
-    server = RpcServer(made, min_confidence=0.3, host="127.0.0.1", port=0)
+    server = RpcServer(made, min_peak=0.3, host="127.0.0.1", port=0)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = PoseEstimationStub(channel)
@@ -261,7 +261,7 @@ async def test_one_success_and_one_failure_are_counted_exactly(rpc: Rpc) -> None
 
 
 async def test_a_port_in_use_is_refused_by_name(rpc: Rpc) -> None:
-    other = RpcServer(parts(FakePipeline()), min_confidence=0.3, host="127.0.0.1", port=rpc.port)
+    other = RpcServer(parts(FakePipeline()), min_peak=0.3, host="127.0.0.1", port=rpc.port)
     with pytest.raises(InvalidFieldError, match=f"cannot listen on 127.0.0.1:{rpc.port}"):
         await other.start()
 
@@ -421,7 +421,7 @@ async def test_a_stream_may_localise_in_every_frame(rpc: Rpc) -> None:
 
 async def test_an_unsure_pose_is_localised_again_in_the_same_frame(rpc: Rpc) -> None:
     def unsure_when_tracked(pose: Pose, call: Call) -> Pose:
-        return with_confidence(pose, 0.1) if call.options.hint.reference_point_mm else pose
+        return with_peak(pose, 0.1) if call.options.hint.reference_point_mm else pose
 
     rpc.pipeline.change = unsure_when_tracked
     requests = _sent(start(on_backlog=pb.ON_BACKLOG_EVERY), frame(1), frame(2), frame(3))
@@ -444,6 +444,102 @@ async def test_a_target_that_left_is_looked_for_everywhere(rpc: Rpc) -> None:
     answers = [answer async for answer in rpc.stub.EstimateStream(requests)]
     assert [a.WhichOneof("result") for a in answers] == ["pose", "pose"]
     assert len(rpc.pipeline.calls) == 3
+
+
+SECOND_NS = 10**9
+RIGHT = np.array([1.0, 0.0, 0.0])
+
+
+def taken(sequence: int, depth: pb.DepthMap = PNG) -> pb.EstimateStreamRequest:
+    """A frame of a 30 Hz camera."""
+    time_ns = SECOND_NS + sequence * SECOND_NS // 30
+    return pb.EstimateStreamRequest(
+        frame=pb.Frame(sequence=sequence, capture_time_ns=time_ns, depth=depth)
+    )
+
+
+def moving(step_mm: float) -> Callable[[Pose, Call], Pose]:
+    """Every pose is `step_mm` farther right than the one before."""
+    shift_mm = iter(np.arange(100) * step_mm)
+
+    def change(pose: Pose, _: Call) -> Pose:
+        return replace(pose, keypoints_mm=pose.keypoints_mm + next(shift_mm) * RIGHT)
+
+    return change
+
+
+def wrists_mm(answers: list[Any]) -> list[float]:
+    return [a.pose.keypoints[0].x_mm for a in answers]
+
+
+async def test_a_stream_is_smoothed_if_it_asks_and_follows_what_was_estimated(rpc: Rpc) -> None:
+    every, smooth = pb.ON_BACKLOG_EVERY, pb.Smoothing()
+    rpc.pipeline.change = moving(10)
+    plain = [
+        a
+        async for a in rpc.stub.EstimateStream(
+            _sent(start(on_backlog=every), *(taken(i) for i in range(4)))
+        )
+    ]
+    assert wrists_mm(plain) == [0, 10, 20, 30]
+    rpc.pipeline.change = moving(10)
+    requests = _sent(start(on_backlog=every, smoothing=smooth), *(taken(i) for i in range(4)))
+    answers = [a async for a in rpc.stub.EstimateStream(requests)]
+    found = wrists_mm(answers)
+    assert found[0] == 0
+    assert all(0 < smoothed < raw for smoothed, raw in zip(found[1:], (10, 20, 30), strict=True))
+    hints = [call.options.hint.reference_point_mm for call in rpc.pipeline.calls]
+    assert hints[4:] == hints[:4]
+
+
+async def test_two_smoothed_streams_do_not_mix(rpc: Rpc) -> None:
+    rpc.pipeline.change = lambda pose, call: replace(
+        pose, keypoints_mm=pose.keypoints_mm + call.frame.depth_mm[0, 0] * RIGHT
+    )
+    begin = start(on_backlog=pb.ON_BACKLOG_EVERY, smoothing=pb.Smoothing())
+    other = pb.DepthMap(data=png(DEPTH + 300), encoding=pb.ENCODING_PNG16)
+    calls = [rpc.stub.EstimateStream() for _ in range(2)]
+    for call in calls:
+        await call.write(begin)
+    for i in range(3):
+        for call, depth, x_mm in zip(calls, (PNG, other), (500, 800), strict=True):
+            await call.write(taken(i, depth))
+            assert wrists_mm([await call.read()]) == [x_mm]
+    for call in calls:
+        await call.done_writing()
+
+
+async def test_a_lost_target_ends_smoothing(rpc: Rpc) -> None:
+    places_mm = iter([0.0, None, None, 50.0])
+
+    def change(pose: Pose, _: Call) -> Pose:
+        if (x_mm := next(places_mm)) is None:
+            raise NothingToEstimateError("gone")
+        return replace(pose, keypoints_mm=pose.keypoints_mm + x_mm * RIGHT)
+
+    rpc.pipeline.change = change
+    begin = start(on_backlog=pb.ON_BACKLOG_EVERY, smoothing=pb.Smoothing())
+    requests = _sent(begin, taken(0), taken(1), taken(2))
+    answers = [a async for a in rpc.stub.EstimateStream(requests)]
+    assert answers[1].error.code == "nothing_to_estimate"
+    assert wrists_mm([answers[0], answers[2]]) == [0, 50]
+
+
+async def test_a_frame_without_a_time_cannot_be_smoothed(rpc: Rpc) -> None:
+    requests = _sent(
+        start(on_backlog=pb.ON_BACKLOG_EVERY, smoothing=pb.Smoothing()), frame(0), frame(1)
+    )
+    first, second = [a async for a in rpc.stub.EstimateStream(requests)]
+    assert first.error.code == "invalid_field"
+    assert "capture_time_ns: expected a time to smooth by, found 0" in first.error.detail
+    assert second.HasField("pose")
+
+
+async def test_smoothing_out_of_range_is_refused_at_the_start(rpc: Rpc) -> None:
+    begin = start(smoothing=pb.Smoothing(min_cutoff_hz=-1))
+    code, detail, info, _ = await refusal(_first(rpc.stub.EstimateStream(_sent(begin))))
+    assert (code, info.reason) == (CODE.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert detail == "min_cutoff_hz must be > 0, got -1.0"
 
 
 async def test_the_end_of_the_service_ends_streams_after_their_frames(rpc: Rpc) -> None:

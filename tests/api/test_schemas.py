@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.api.conftest import Rest
 from tests.api.decode.makers import png
-from tests.api.fakes import SLICES, with_confidence
+from tests.api.fakes import SLICES, with_peak
 from v2vpose.api.fields import EstimateFields
 from v2vpose.api.schemas import EstimateAnswer, ModelInfo, ModelsAnswer, Problem, TargetsAnswer
 
@@ -69,10 +69,12 @@ async def test_a_keypoint_behind_the_camera_has_no_pixel(rest: Rest) -> None:
     assert answer.keypoints[0].u_px is None
 
 
-async def test_low_confidence_is_a_warning(rest: Rest) -> None:
-    rest.pipeline.change = lambda pose, _: with_confidence(pose, 0.1)
+async def test_low_peaks_are_a_warning(rest: Rest) -> None:
+    rest.pipeline.change = lambda pose, _: with_peak(pose, 0.1)
     answer = EstimateAnswer.model_validate_json((await estimate(rest)).content, strict=True)
-    assert answer.warnings == ["mean confidence 0.10 is low: the target may not be what it seems"]
+    assert answer.warnings == [
+        "the mean heatmap peak, 0.10, is low: the target may not be what it seems"
+    ]
 
 
 async def test_models_have_the_documented_shape(rest: Rest) -> None:

@@ -66,7 +66,7 @@ class Network:
 @pytest.mark.slow
 async def test_the_stream_of_a_peer_that_vanished_is_closed_within_the_limits() -> None:
     made = parts(FakePipeline())
-    server = RpcServer(made, min_confidence=0.3, host="127.0.0.1", port=0)
+    server = RpcServer(made, min_peak=0.3, host="127.0.0.1", port=0)
     network = Network(await server.start())
     port = await network.start()
 

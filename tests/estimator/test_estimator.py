@@ -10,7 +10,7 @@ from v2vpose.errors import InvalidFieldError, NothingToEstimateError, UnknownMod
 from v2vpose.estimator import Estimator, Localiser, Options, Target, ensemble_pose
 from v2vpose.geometry.camera import mirrored, mirrored_points
 from v2vpose.member import Member, MemberBatch
-from v2vpose.model_store import HandednessJudge, Manifest, ModelVersion
+from v2vpose.model_store import Calibration, HandednessJudge, Manifest, ModelVersion
 from v2vpose.values import (
     Aggregate,
     Decode,
@@ -198,6 +198,22 @@ def test_the_judges_answer_of_the_target_is_its_answer_of_the_ensemble(version):
     alone = Options(hint=AT_BALL, decode=Decode.SUBVOXEL, epochs=(1, 3))
     assert estimator.estimate(FRAME, alone).answered == (1, 3)  # it judges, but was not asked
     assert [member.sizes[1:] for member in members] == [[1], [2], [1]]
+
+
+def test_confidence_is_what_peaks_are_worth_and_the_judge_goes_by_peaks(version):
+    judge = HandednessJudge(epoch=2, per_confidence=40)
+    table = Calibration(within_mm=20, peaks=[0.0, 0.4, 0.5, 1.0], shares=[0.0, 0.6, 0.9, 0.9])
+    manifest = version.manifest.model_copy(update={"judge": judge, "calibration": table})
+    estimator = Estimator(Localiser(manifest, None), [Surer(epoch) for epoch in (1, 2, 3)])
+    pose = estimator.estimate(FRAME, Options(hint=AT_BALL, decode=Decode.SUBVOXEL))
+    np.testing.assert_allclose(pose.confidence, 0.9)
+    assert pose.mean_peak == 0.5
+    np.testing.assert_allclose(pose.members[2].confidence, 0.5)
+    assert pose.handedness is not None
+    np.testing.assert_allclose(pose.handedness[1], 1 / (1 + np.exp(-40 * 0.1)))
+    np.testing.assert_allclose(
+        table.confidence(np.array([0.0, 0.2, 0.45, 1.0])), [0, 0.3, 0.75, 0.9]
+    )
 
 
 def test_every_hint_is_a_target_and_one_without_readings_says_so(estimator):

@@ -1,6 +1,7 @@
 """What a judge says decides; pure, so it is the same in one process and in the service."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -121,6 +122,49 @@ def test_a_hand_that_the_caller_told_is_not_doubted():
     (target,) = told.targets()
     assert isinstance(target, Target)
     assert target.handedness == (LEFT, 1.0)
+
+
+@cache
+def doubting(least: float) -> Manifest:
+    judge = HandednessJudge(epoch=2, per_confidence=40, min_confidence=least)
+    return plain_manifest().model_copy(update={"judge": judge})
+
+
+def doubted(*rivals: Rivals, least: float = 0.25) -> Search:
+    return Search(doubting(least), rivals, Decode.ARGMAX, (1, 2), is_hand_given=False)
+
+
+def test_a_place_that_the_judge_is_not_sure_of_shows_no_target():
+    asked = doubted(Rivals((guess(0), guess(0, LEFT))))
+    (nothing,) = asked.targets(said(0.24, 0.1))
+    assert isinstance(nothing, NothingToEstimateError)
+    assert "no hand in view: the best place has a mean confidence of 0.24, need 0.25" in str(
+        nothing
+    )
+    assert found(asked, said(0.25, 0.1)) == [(0, RIGHT)]
+
+
+def test_of_several_targets_wanted_those_that_are_sure_remain():
+    asked = doubted(Rivals((guess(0), guess(300), guess(-300)), wanted=3))
+    assert found(asked, said(0.2, 0.5, 0.3)) == [(300, RIGHT), (-300, RIGHT)]
+
+
+def test_a_single_guess_is_in_question_where_it_can_be_refused():
+    alone = Rivals((guess(0),))
+    assert doubted(alone, least=0.0).in_question == ()
+    asked = doubted(alone)
+    assert asked.in_question == alone.guesses
+    (target,) = asked.targets(said(0.6))
+    assert isinstance(target, Target)
+    assert list(target.known) == [2]
+    assert isinstance(asked.targets(said(0.1))[0], NothingToEstimateError)
+
+
+def test_a_target_that_the_caller_told_of_is_not_refused():
+    there = replace(point(0), found_by=FoundBy.HINT)
+    right, left = (replace(guess(0, hand), point=there) for hand in (RIGHT, LEFT))
+    assert doubted(Rivals((right,))).in_question == ()
+    assert found(doubted(Rivals((right, left))), said(0.1, 0.2)) == [(0, LEFT)]
 
 
 def test_the_calibrated_member_judges_first_and_every_other_may():

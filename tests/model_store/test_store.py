@@ -149,6 +149,11 @@ def test_a_pickle_is_never_loaded(version):
         broken.check()
 
 
+def calibrated(peaks, shares):
+    table = {"within_mm": 20, "peaks": peaks, "shares": shares}
+    return lambda m: m.update(calibration=table)
+
+
 @pytest.mark.parametrize(
     ("edit", "text"),
     [
@@ -160,6 +165,10 @@ def test_a_pickle_is_never_loaded(version):
         (lambda m: m["epochs"][0].update(file="../x"), r"epochs\.0\.file"),
         (lambda m: m.update(version="2"), r"expected model and version \('hand', '1'\), found"),
         (lambda m: m.update(near_mm=2000), "must be less than far_mm"),
+        (calibrated([0.1, 0.1], [0, 1]), "peaks must rise"),
+        (calibrated([0.1, 0.2], [1, 0]), "shares must not fall"),
+        (calibrated([0.1, 0.2], [0, 0.5, 1]), "2 peaks, but 3 shares"),
+        (calibrated([0.1, 1.2], [0, 1]), r"calibration\.peaks\.1"),
     ],
 )
 def test_a_broken_manifest_says_where(version, edit, text):

@@ -87,13 +87,21 @@ class Both:
         return self.telemetry.registry.get_sample_value("v2vpose_batch_size_count") or 0.0
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["threshold", "detector"])
+DOUBTING = 0.6252  # the random nets are surer than that of about half of the balls
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(False, 0.0), (True, 0.0), (False, DOUBTING)],
+    ids=["threshold", "detector", "doubting judge"],
+)
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Both]:
     root = tmp_path_factory.mktemp("store")
-    judge = HandednessJudge(epoch=2, per_confidence=40)
-    version = write_tiny_store(root, with_detector=request.param, judge=judge)
+    with_detector, least = request.param
+    judge = HandednessJudge(epoch=2, per_confidence=40, min_confidence=least)
+    version = write_tiny_store(root, with_detector=with_detector, judge=judge)
     telemetry = Telemetry(CollectorRegistry())
     pipeline = Pipeline(
         ModelStore(root),

@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Collection, Mapping
-from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +23,7 @@ SCORE_DECIMALS: Final = 4
 _COLUMN_SCALE: Final = 10.0 ** np.array(
     [*[MM_DECIMALS] * 3, *[PX_DECIMALS] * 2, SCORE_DECIMALS, MM_DECIMALS]
 )  # of x, y, z, u, v, confidence, spread
-_LOW_CONFIDENCE: Final = 0.2
+_LOW_PEAK: Final = 0.2
 
 
 def estimate_answer(
@@ -148,6 +147,7 @@ def model_info(manifest: Manifest, *, ready: bool) -> dict[str, Any]:
         "input_side": manifest.input_side,
         "decode": manifest.decode.value,
         "epochs": list(manifest.epoch_numbers),
+        "confidence_within_mm": manifest.confidence_within_mm,
         "ready": ready,
     }
 
@@ -165,10 +165,10 @@ def warnings_of(pose: Pose) -> list[str]:
     hidden = pose.in_view.tolist().count(False)
     if hidden:
         texts.append(f"{hidden} of {len(pose.in_view)} keypoints lie outside the depth map")
-    confidence = fmean(pose.confidence.tolist())
-    if confidence < _LOW_CONFIDENCE:
+    if pose.mean_peak < _LOW_PEAK:
         texts.append(
-            f"mean confidence {confidence:.2f} is low: the target may not be what it seems"
+            f"the mean heatmap peak, {pose.mean_peak:.2f}, is low: "
+            "the target may not be what it seems"
         )
     return texts
 

@@ -126,6 +126,7 @@ def model_message(manifest: Manifest, *, ready: bool) -> pb.Model:
         decode=_DECODE[manifest.decode],
         epochs=manifest.epoch_numbers,
         ready=ready,
+        confidence_within_mm=manifest.confidence_within_mm,
     )
 
 

@@ -29,12 +29,12 @@ class PoseEstimation(PoseEstimationServicer):
 
     Args:
         parts: what it shares with REST.
-        min_confidence: mean confidence below which a stream does not follow a pose.
+        min_peak: mean heatmap peak below which a stream does not follow a pose.
     """
 
-    def __init__(self, parts: WireParts, *, min_confidence: float) -> None:
+    def __init__(self, parts: WireParts, *, min_peak: float) -> None:
         self._parts = parts
-        self._stream_parts = StreamParts(parts, self._decode, min_confidence)
+        self._stream_parts = StreamParts(parts, self._decode, min_peak)
         self._sessions: set[StreamSession] = set()
         self._draining = False
 

@@ -5,9 +5,11 @@ from typing import Any, Final
 from v2vpose.api.decode import Encoding, encoding_from_ros
 from v2vpose.api.fields import EstimateFields
 from v2vpose.api.pb import pose_pb2 as pb
+from v2vpose.api.smoothing import Smoothing
 from v2vpose.errors import InvalidFieldError, UnsupportedEncodingError
 
 _OPTIONAL: Final = ("model", "version", "depth_unit_mm", "side_mm", "targets")
+_SMOOTHING: Final = ("min_cutoff_hz", "cutoff_per_speed")
 _ENUMS: Final[dict[str, Any]] = {
     "handedness": pb.Handedness,
     "decode": pb.Decode,
@@ -43,6 +45,18 @@ def fields_of(options: pb.EstimateOptions) -> EstimateFields:
             _named(pb.Include, value, "INCLUDE_").lower() for value in options.include
         )
     return EstimateFields.from_values(values)
+
+
+def smoothing_of(start: pb.StreamStart) -> Smoothing | None:
+    """Return how much a stream's keypoints shall be smoothed; None = not at all.
+
+    Raises:
+        InvalidFieldError: a value is out of range.
+    """
+    if not start.HasField("smoothing"):
+        return None
+    asked = start.smoothing
+    return Smoothing(**{name: getattr(asked, name) for name in _SMOOTHING if asked.HasField(name)})
 
 
 def encoding_of(depth: pb.DepthMap) -> Encoding:

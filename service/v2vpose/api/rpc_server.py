@@ -25,15 +25,15 @@ class RpcServer:
 
     Args:
         parts: what it shares with REST.
-        min_confidence: mean confidence below which a stream does not follow a pose.
+        min_peak: mean heatmap peak below which a stream does not follow a pose.
         host: address to listen on.
         port: 0 = any free one.
     """
 
-    def __init__(self, parts: WireParts, *, min_confidence: float, host: str, port: int) -> None:
+    def __init__(self, parts: WireParts, *, min_peak: float, host: str, port: int) -> None:
         self._pipeline = parts.pipeline
         self._max_message_bytes = parts.limits.max_body_bytes + _ENVELOPE_BYTES
-        self._service = PoseEstimation(parts, min_confidence=min_confidence)
+        self._service = PoseEstimation(parts, min_peak=min_peak)
         self._oip = OpenInference(parts)
         self._health = health.aio.HealthServicer()
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

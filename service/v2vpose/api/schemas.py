@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from v2vpose.values import Decode, FoundBy, Handedness
 
 Point = tuple[float, float, float]
+CONFIDENCE = (
+    "Probability that it is right, within the model's confidence_within_mm; of a model without "
+    "that, the mean height of the heatmap peaks."
+)
 
 
 class _Shape(BaseModel):
@@ -25,7 +29,7 @@ class KeypointAnswer(_Shape):
     z_mm: float
     u_px: float | None = Field(description="Projection into the depth map; null behind the camera.")
     v_px: float | None
-    confidence: float = Field(ge=0, le=1, description="Mean height of the heatmap peaks.")
+    confidence: float = Field(ge=0, le=1, description=CONFIDENCE)
     spread_mm: float = Field(ge=0, description="RMS distance of the epoch checkpoints' answers.")
     in_view: bool = Field(description="Whether it projects inside the depth map.")
 
@@ -66,7 +70,7 @@ class MemberAnswerShape(_Shape):
 
     epoch: int
     keypoints_mm: list[Point]
-    confidence: list[float]
+    confidence: list[float] = Field(description="Heights of its heatmap peaks.")
     refined_point_mm: Point
 
 
@@ -162,6 +166,10 @@ class ModelInfo(_Shape):
     input_side: int = Field(description="Voxels a side of the cubic box.")
     decode: Decode
     epochs: list[int]
+    confidence_within_mm: float | None = Field(
+        description="A keypoint's confidence is the probability that it is this near to the truth;"
+        " null: it is the mean height of the heatmap peaks."
+    )
     ready: bool
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from v2vpose.api.arrivals import Arrivals, Arrived
@@ -15,7 +15,8 @@ from v2vpose.api.messages import pose_message
 from v2vpose.api.parts import WireParts
 from v2vpose.api.pb import pose_pb2 as pb
 from v2vpose.api.problems import INTERNAL_DETAIL
-from v2vpose.api.rpc_fields import fields_of
+from v2vpose.api.rpc_fields import fields_of, smoothing_of
+from v2vpose.api.smoothing import PoseSmoother
 from v2vpose.api.status import wire_status
 from v2vpose.api.tracking import Tracker
 from v2vpose.errors import InvalidFieldError, NothingToEstimateError, PoseError
@@ -37,12 +38,12 @@ class StreamParts:
     Attributes:
         wire: what all interfaces share; its timeout is the deadline of one frame.
         decode: a depth map's bytes to millimetres.
-        min_confidence: mean confidence below which a pose is not followed.
+        min_peak: mean heatmap peak below which a pose is not followed.
     """
 
     wire: WireParts
     decode: Decoder
-    min_confidence: float
+    min_peak: float
 
 
 class StreamSession:
@@ -68,10 +69,10 @@ class StreamSession:
                 "a stream follows one target; targets and hints are for Estimate"
             )
         self._tracker = (
-            None
-            if start.localise_every_frame
-            else Tracker(self._options, min_confidence=parts.min_confidence)
+            None if start.localise_every_frame else Tracker(self._options, min_peak=parts.min_peak)
         )
+        smoothing = smoothing_of(start)
+        self._smoother = None if smoothing is None else PoseSmoother(smoothing)
         self._request_id = request_id
         self._arrivals = Arrivals(parts.wire.inflight)
         self._mailbox: Mailbox[Arrived] = Mailbox(
@@ -139,13 +140,17 @@ class StreamSession:
         if arrived.refusal is not None:
             raise arrived.refusal
         start_s, frame = time.monotonic(), arrived.frame
+        if self._smoother is not None and not frame.capture_time_ns:
+            raise InvalidFieldError("capture_time_ns: expected a time to smooth by, found 0")
         wire = self._parts.wire
         answer = await answered(
             wire,
             self._fields,
             start_s=start_s,
             decode=lambda: self._parts.decode(frame.depth, self._fields),
-            estimate=lambda seen: self._estimate(seen, start_s + wire.timeout_s),
+            estimate=lambda seen: self._smoothed(
+                seen, frame.capture_time_ns, start_s + wire.timeout_s
+            ),
         )
         return pose_message(
             answer.estimate,
@@ -153,6 +158,21 @@ class StreamSession:
             request_id=f"{self._request_id}-{frame.sequence}",
             include=self._fields.include,
             timing_s=answer.timing_s,
+        )
+
+    async def _smoothed(
+        self, frame: DepthFrame, capture_time_ns: int, deadline_s: float
+    ) -> Estimate:
+        """Estimate, and smooth the pose where the caller asked for it."""
+        if self._smoother is None:
+            return await self._estimate(frame, deadline_s)
+        try:
+            estimate = await self._estimate(frame, deadline_s)
+        except NothingToEstimateError:
+            self._smoother.reset()
+            raise
+        return replace(
+            estimate, pose=self._smoother.smoothed(estimate.pose, frame, capture_time_ns)
         )
 
     async def _estimate(self, frame: DepthFrame, deadline_s: float) -> Estimate:
@@ -166,12 +186,7 @@ class StreamSession:
             except NothingToEstimateError:
                 tracker.forget()
             else:
-                followed = Estimate(
-                    tracker.followed(estimate.pose),
-                    estimate.model,
-                    estimate.version,
-                    estimate.timing_s,
-                )
+                followed = replace(estimate, pose=tracker.followed(estimate.pose))
                 if tracker.is_sure(followed.pose):
                     tracker.learn(followed.pose)
                     return followed

@@ -13,14 +13,14 @@ class Tracker:
 
     Args:
         options: what the caller chose for the whole stream; its hint is for the full localisation.
-        min_confidence: mean confidence below which a pose is not followed.
+        min_peak: mean heatmap peak below which a pose is not followed.
     """
 
-    def __init__(self, options: Options, *, min_confidence: float) -> None:
+    def __init__(self, options: Options, *, min_peak: float) -> None:
         self._options = options
-        self._min_confidence = min_confidence
+        self._min_peak = min_peak
         self._last_point_mm: FloatArray | None = None
-        self._last_confidence = 0.0
+        self._last_peak = 0.0
         self._handedness: tuple[Handedness, float] | None = None
 
     @property
@@ -42,15 +42,13 @@ class Tracker:
 
     def is_sure(self, pose: Pose) -> bool:
         """Whether a pose is good enough to be followed."""
-        return float(pose.confidence.mean()) >= self._min_confidence
+        return pose.mean_peak >= self._min_peak
 
     def followed(self, pose: Pose) -> Pose:
         """Return a pose that was found by `options`, saying that it was tracked."""
         if not self.has_target:
             return pose
-        point = replace(
-            pose.reference_point, found_by=FoundBy.TRACKING, score=self._last_confidence
-        )
+        point = replace(pose.reference_point, found_by=FoundBy.TRACKING, score=self._last_peak)
         return replace(pose, reference_point=point, handedness=self._handedness)
 
     def learn(self, pose: Pose) -> None:
@@ -64,7 +62,7 @@ class Tracker:
             self.forget()
             return
         self._last_point_mm = midpoint_mm
-        self._last_confidence = float(pose.confidence.mean())
+        self._last_peak = pose.mean_peak
         self._handedness = pose.handedness
 
     def forget(self) -> None:

@@ -1,5 +1,6 @@
 """`v2vpose evaluate`: files of predictions, or a model on a data set."""
 
+import json
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from v2vpose.cli.refusals import fail, refusals
 
 if TYPE_CHECKING:
     from v2vpose.evaluation.comparison import Comparison
+    from v2vpose.model_store import ModelVersion
     from v2vpose.values import LabelledFrame
 
 app = typer.Typer()
@@ -88,6 +90,10 @@ def evaluate(
     tell_hand: Annotated[
         bool, typer.Option("--tell-hand", help="For `hand`: tell the model which hand it is.")
     ] = False,
+    empty_scenes: Annotated[
+        int | None,
+        typer.Option(help="Instead: look for hands in so many scenes without one.", min=1),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with tables and plots.")
@@ -101,6 +107,8 @@ def evaluate(
     [dim]v2vpose evaluate --dataset icvl --labels truth.txt --predictions v2v=v2v.txt[/]
 
     [dim]v2vpose evaluate --model nyu --dataset nyu --root /data/nyu --report nyu.html[/]
+
+    [dim]v2vpose evaluate --model hand --empty-scenes 500 --seed 4[/]
     """
     dataset = dataset or ("body" if model == "body" else "hand")
     with refusals():
@@ -110,17 +118,19 @@ def evaluate(
             result = _of_files(dataset, labels, predictions, centre_source)
         elif labels is not None or predictions:
             fail("expected --labels and --predictions together, found one of them")
+        elif empty_scenes is not None:
+            if dataset != "hand" or report is not None:
+                fail("--empty-scenes: expected generated frames of hands, and no --report")
+            _of_empty_scenes(
+                _opened(model, model_version, store), empty_scenes, frames, seed, as_json=as_json
+            )
+            return
         else:
             from v2vpose.evaluation.model import Centres, evaluate_model
-            from v2vpose.model_store import ModelStore
-            from v2vpose.settings import Settings
 
-            opened = ModelStore(Settings.read(model_store=store).store_path()).open(
-                model or "hand", model_version
-            )
             given = _frames(dataset, root, fold, view, centre_dir, count=frames, seed=seed)
             result = evaluate_model(
-                opened,
+                _opened(model, model_version, store),
                 given.frames,
                 dataset=dataset,
                 keypoints=given.keypoints,
@@ -134,6 +144,26 @@ def evaluate(
         print(result.to_json(), end="")
     else:
         _out.print(_table(result))
+
+
+def _opened(model: str | None, version: str | None, store: Path | None) -> "ModelVersion":
+    from v2vpose.model_store import ModelStore
+    from v2vpose.settings import Settings
+
+    root = Settings.read(model_store=store).store_path()
+    return ModelStore(root).open(model or "hand", version)
+
+
+def _of_empty_scenes(
+    version: "ModelVersion", scenes: int, frames: int | None, seed: int, *, as_json: bool
+) -> None:
+    from v2vpose.cli.empty_scenes import measure_refusals, refusal_tables
+
+    result = measure_refusals(version, scenes=scenes, frames=frames or scenes, seed=seed)
+    if as_json:
+        print(json.dumps(result.summary(), indent=2))
+    else:
+        _out.print(*refusal_tables(result), sep="\n")
 
 
 def _of_files(
@@ -212,6 +242,9 @@ def _table(result: "Comparison") -> Table:
         table.add_row(method.name, *cells)
     sources = dict.fromkeys(method.centre_source for method in result.methods)
     table.caption = f"centre source: {'; '.join(sources)}; success: the worst joint within"
+    if worth := result.facts.get("confidence"):
+        kind = "as a probability" if worth["is_calibrated"] else "not calibrated,"
+        table.caption += f"; confidence {kind} off by {worth['off_percent']:.1f} %"
     if result.unanswered:
         table.caption += f"; nothing found in {result.unanswered} frames"
     return table

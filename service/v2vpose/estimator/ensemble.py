@@ -15,7 +15,8 @@ def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, Membe
     """Average the members' keypoints in camera millimetres (paper, section 8.3).
 
     The median, if asked for, is that of each coordinate. Spread and confidence are the same for
-    both: how far the members lie from their mean, and how high their peaks are on average.
+    both: how far the members lie from their mean, and how high their peaks are on average, or,
+    where that was calibrated, how probable it is that the keypoint is right.
     A member whose box was empty saw nothing: whatever its net says is left out.
 
     Args:
@@ -36,10 +37,12 @@ def ensemble_pose(frame: DepthFrame, target: Target, answers: Mapping[int, Membe
             f"no readings inside the {target.crop.side_mm:g} mm cube around the reference point"
         )
     together = aggregated(tuple(ordered.values()), frame.intrinsics, frame.hw, target.aggregate)
+    peaks, calibration = together.confidence, target.calibration
     return Pose(
         keypoints_mm=together.keypoints_mm,
         uv_px=together.uv_px,
-        confidence=together.confidence,
+        confidence=peaks if calibration is None else calibration.confidence(peaks),
+        mean_peak=float(peaks.mean()),
         spread_mm=together.spread_mm,
         in_view=together.in_view,
         handedness=target.handedness,

@@ -1,8 +1,9 @@
 """What a frame may hold, and what of it is taken: guesses, a judgement of them, targets.
 
-A guess is a place and a hand. Where there is more than one, a *judge* (one member) estimates all of
-them, and the ones it is surest of are the targets (ADR 10). The judge's answer about a target is
-that member's answer of the ensemble, so nothing is computed twice. Everything here is pure: who
+A guess is a place and a hand. Where there is more than one, or where nobody but the detector says
+that there is a target, a *judge* (one member) estimates all of them, and the ones it is surest of
+are the targets (ADR 10), if it is sure enough (ADR 30). The judge's answer about a target is that
+member's answer of the ensemble, so nothing is computed twice. Everything here is pure: who
 asks the judge, in which process and how, is not this module's matter.
 """
 
@@ -14,10 +15,11 @@ from typing import Final
 import numpy as np
 
 from v2vpose.errors import NothingToEstimateError
-from v2vpose.model_store import Manifest
+from v2vpose.model_store import Calibration, HandednessJudge, Manifest
 from v2vpose.values import (
     Aggregate,
     Decode,
+    FoundBy,
     Handedness,
     MemberAnswer,
     ReferencePoint,
@@ -41,6 +43,7 @@ class Target:
         epochs: the epoch checkpoints that make up the answer.
         known: the answers of those that were asked already, by epoch.
         aggregate: how the members' keypoints become one.
+        calibration: what the height of a peak is worth; None: nobody knows.
     """
 
     crop: TargetCrop
@@ -51,6 +54,7 @@ class Target:
     epochs: tuple[int, ...]
     known: Mapping[int, MemberAnswer] = field(default_factory=dict)
     aggregate: Aggregate = Aggregate.MEAN
+    calibration: Calibration | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -73,6 +77,15 @@ class Rivals:
 
     guesses: tuple[Guess, ...]
     wanted: int = 1
+
+    @property
+    def are_told(self) -> bool:
+        """Whether the caller said that there is a target."""
+        return self.guesses[0].point.found_by is FoundBy.HINT
+
+    def are_in_question(self, judge: HandednessJudge) -> bool:
+        """Whether there is something to choose, or to refuse."""
+        return len(self.guesses) > 1 or (judge.min_confidence > 0 and not self.are_told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +118,14 @@ class Search:
 
     @property
     def in_question(self) -> tuple[Guess, ...]:
-        """The guesses that a judge must see; none if there is nothing to choose."""
-        if self.manifest.judge is None:
+        """The guesses that a judge must see; none if there is nothing to choose or to refuse."""
+        judge = self.manifest.judge
+        if judge is None:
             return ()
         return tuple(
             guess
             for rivals in self.rivals
-            if isinstance(rivals, Rivals) and len(rivals.guesses) > 1
+            if isinstance(rivals, Rivals) and rivals.are_in_question(judge)
             for guess in rivals.guesses
         )
 
@@ -135,18 +149,31 @@ class Search:
         """
         answers = iter(() if judgement is None else judgement.answers)
         epoch = None if judgement is None else judgement.epoch
+        judge = self.manifest.judge
         found: list[Target | NothingToEstimateError] = []
         for rivals in self.rivals:
             if isinstance(rivals, NothingToEstimateError):
                 found.append(rivals)
-            elif self.manifest.judge is None or len(rivals.guesses) == 1:
+            elif judge is None or not rivals.are_in_question(judge):
                 found += [self._target(guess, _UNKNOWN_SCORE, {}) for guess in rivals.guesses]
             else:
                 said = [next(answers) for _ in rivals.guesses]
-                for index, score in _chosen(rivals, said, self.manifest.judge.per_confidence):
+                chosen = _chosen(rivals, said, judge)
+                for index, score in chosen:
                     known = {epoch: said[index]} if epoch in self.epochs else {}
                     found.append(self._target(rivals.guesses[index], score, known))
+                if not chosen:
+                    found.append(self._nothing(said, judge))
         return tuple(found)
+
+    def _nothing(
+        self, said: Sequence[MemberAnswer], judge: HandednessJudge
+    ) -> NothingToEstimateError:
+        return NothingToEstimateError(
+            f"no {self.manifest.subject} in view: the best place has a mean confidence of "
+            f"{max(map(_sureness, said)):.2f}, need {judge.min_confidence}; if there is a target, "
+            "say where"
+        )
 
     def _target(self, guess: Guess, score: float, known: Mapping[int, MemberAnswer]) -> Target:
         hand = guess.hand
@@ -159,20 +186,24 @@ class Search:
             epochs=self.epochs,
             known=known,
             aggregate=self.aggregate,
+            calibration=self.manifest.calibration,
         )
 
 
 def _chosen(
-    rivals: Rivals, said: Sequence[MemberAnswer], per_confidence: float
+    rivals: Rivals, said: Sequence[MemberAnswer], judge: HandednessJudge
 ) -> list[tuple[int, float]]:
-    """Return index and sureness of the hand, 0.5..1, of the guesses taken, the surest first."""
+    """Return index and sureness of the hand, 0.5..1, of the guesses taken, the surest first.
+
+    None, if the judge is sure of none of them; a place that the caller told is not refused.
+    """
     guesses = rivals.guesses
     sureness = [_sureness(answer) for answer in said]
+    least = 0.0 if rivals.are_told else judge.min_confidence
     chosen: list[int] = []
     for index in sorted(range(len(guesses)), key=sureness.__getitem__, reverse=True):
-        if len(chosen) < rivals.wanted and not any(
-            _are_one_target(guesses[index], guesses[other]) for other in chosen
-        ):
+        is_new = not any(_are_one_target(guesses[index], guesses[other]) for other in chosen)
+        if len(chosen) < rivals.wanted and sureness[index] >= least and is_new:
             chosen.append(index)
     scores = []
     for index in chosen:
@@ -182,7 +213,7 @@ def _chosen(
             if guess.point is guesses[index].point and guess.hand is not guesses[index].hand
         ]
         lead = sureness[index] - others[0] if others else 0.0
-        scores.append((index, 1 / (1 + math.exp(-per_confidence * lead))))
+        scores.append((index, 1 / (1 + math.exp(-judge.per_confidence * lead))))
     return scores
 
 

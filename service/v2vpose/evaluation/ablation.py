@@ -101,6 +101,8 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Name inner facts after what they are in."""
     flat: dict[str, Any] = {}
     for name, value in facts.items():
+        if isinstance(value, tuple):
+            continue  # a table of its own, for the JSON
         inner = _flat(value) if isinstance(value, Mapping) else None
         flat |= {name: value} if inner is None else {f"{name}, {k}": v for k, v in inner.items()}
     return flat

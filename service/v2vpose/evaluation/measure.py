@@ -29,7 +29,7 @@ class Measured:
             None if not asked for.
         first_mm: (N, 3) first reference points.
         refined_mm: (N, 3) refined points, mean over the epoch checkpoints.
-        confidence: (N,) mean confidence.
+        confidence: (N, K) of the ensemble's keypoints.
         hand_right: (N,) whether handedness was found as labelled.
         unanswered: indices of frames in which nothing was found.
     """
@@ -88,7 +88,7 @@ def measure(
         unrefined_mm=np.stack([pose.keypoints_mm for pose in plain]) if plain else None,
         first_mm=np.stack([pose.reference_point.xyz_mm for pose in firsts]),
         refined_mm=np.stack([pose.refined_point_mm for pose in firsts]),
-        confidence=np.array([pose.confidence.mean() for pose in firsts]),
+        confidence=np.stack([pose.confidence for pose in firsts]),
         hand_right=np.array(
             [
                 pose.handedness is None or pose.handedness[0] is handedness

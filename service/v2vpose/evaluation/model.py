@@ -5,6 +5,7 @@ voxel. The first three are decoded by argmax, as in the paper.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Any
@@ -15,7 +16,9 @@ from v2vpose.backends import BackendWish
 from v2vpose.errors import InvalidFieldError
 from v2vpose.estimator import Estimator, Localiser, Options
 from v2vpose.evaluation.comparison import Comparison, Labels, Method, compare
+from v2vpose.evaluation.distance import distances_mm
 from v2vpose.evaluation.measure import Measured, figures, measure
+from v2vpose.evaluation.reliability import WITHIN_MM, reliability
 from v2vpose.member import load_member
 from v2vpose.model_store import Manifest, ModelVersion
 from v2vpose.values import Decode, Hint, LabelledFrame
@@ -110,10 +113,21 @@ def _facts(measured: Measured, manifest: Manifest, *, hand_is_told: bool) -> dic
             for decode in Decode
         },
     }
+    facts["confidence"] = _confidence(measured, manifest)
     if manifest.handedness is not None:
         right = f"found, right in {found['handedness_right_percent']} %"
         facts["handedness"] = "told" if hand_is_told else right
     return facts
+
+
+def _confidence(measured: Measured, manifest: Manifest) -> dict[str, Any]:
+    """Return what the ensemble's confidence is worth, as a probability of being right."""
+    calibration = manifest.calibration
+    within_mm = WITHIN_MM if calibration is None else calibration.within_mm
+    found_mm = measured.found_mm[manifest.decode].mean(axis=1)
+    is_right = distances_mm(found_mm, measured.truth_mm) <= within_mm
+    worth = reliability(measured.confidence.ravel(), is_right.ravel())
+    return {"is_calibrated": calibration is not None, "within_mm": within_mm, **asdict(worth)}
 
 
 def _source(manifest: Manifest, centres: Centres, official: str) -> tuple[str, str]:

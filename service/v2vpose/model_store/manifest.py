@@ -7,10 +7,11 @@ its conventions too, and the two must agree.
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from v2vpose.geometry.cubic_box import CENTRED_CELL_OFFSET, RELEASE_CELL_OFFSET
-from v2vpose.values import Decode, Handedness
+from v2vpose.values import Decode, FloatArray, Handedness
 
 SCHEMA_VERSION: Final = 1
 INPUT_SIDE_STEP: Final = 8  # two poolings after the first one
@@ -98,6 +99,37 @@ class HandednessJudge(_Strict):
 
     epoch: Annotated[int, Field(ge=1)]
     per_confidence: Annotated[float, Field(gt=0)]
+    min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Mean confidence of the surer one below which a place that nobody pointed at shows no target,
+    chosen on generated scenes with and without one; 0: whatever is found is a target."""
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Calibration(_Strict):
+    """What the height of a peak, mean over the epoch checkpoints, is worth.
+
+    Of keypoints with a peak of `peaks[i]` the share `shares[i]` lies within `within_mm` of the
+    truth, on frames that nothing was trained on; linear in between.
+    """
+
+    within_mm: Annotated[float, Field(gt=0)]
+    peaks: Annotated[list[_Share], Field(min_length=2)]
+    shares: Annotated[list[_Share], Field(min_length=2)]
+
+    def confidence(self, peaks: FloatArray) -> FloatArray:
+        """Return (...) probabilities that keypoints are right, for (...) heights of their peaks."""
+        shares: FloatArray = np.interp(peaks, self.peaks, self.shares)
+        return shares
+
+    @model_validator(mode="after")
+    def _is_monotone(self) -> Self:
+        if len(self.peaks) != len(self.shares):
+            raise ValueError(f"{len(self.peaks)} peaks, but {len(self.shares)} shares")
+        if sorted(set(self.peaks)) != self.peaks or sorted(self.shares) != self.shares:
+            raise ValueError("peaks must rise, and shares must not fall")
+        return self
 
 
 class Manifest(_Strict):
@@ -126,6 +158,8 @@ class Manifest(_Strict):
     """The net that finds the first reference point; None: depth threshold."""
     judge: HandednessJudge | None = None
     """How `handedness: auto` is decided; None: it is taken to be the hand that the nets know."""
+    calibration: Calibration | None = None
+    """What `confidence` means; None: it is the mean height of the heatmaps' peaks."""
     training: dict[str, Any] = Field(default_factory=dict)
     figures: dict[str, Any] = Field(default_factory=dict)
 
@@ -138,6 +172,11 @@ class Manifest(_Strict):
     def epoch_numbers(self) -> tuple[int, ...]:
         """Numbers of the epoch checkpoints, in order."""
         return tuple(record.epoch for record in self.epochs)
+
+    @property
+    def confidence_within_mm(self) -> float | None:
+        """What `confidence` is a probability of; None: it is none."""
+        return None if self.calibration is None else self.calibration.within_mm
 
     @model_validator(mode="after")
     def _indices_and_numbers_make_sense(self) -> Self:

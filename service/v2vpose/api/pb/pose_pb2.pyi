@@ -232,14 +232,24 @@ class EstimateStreamRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[StreamStart, _Mapping]] = ..., frame: _Optional[_Union[Frame, _Mapping]] = ...) -> None: ...
 
 class StreamStart(_message.Message):
-    __slots__ = ("options", "on_backlog", "localise_every_frame")
+    __slots__ = ("options", "on_backlog", "localise_every_frame", "smoothing")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     ON_BACKLOG_FIELD_NUMBER: _ClassVar[int]
     LOCALISE_EVERY_FRAME_FIELD_NUMBER: _ClassVar[int]
+    SMOOTHING_FIELD_NUMBER: _ClassVar[int]
     options: EstimateOptions
     on_backlog: OnBacklog
     localise_every_frame: bool
-    def __init__(self, options: _Optional[_Union[EstimateOptions, _Mapping]] = ..., on_backlog: _Optional[_Union[OnBacklog, str]] = ..., localise_every_frame: _Optional[bool] = ...) -> None: ...
+    smoothing: Smoothing
+    def __init__(self, options: _Optional[_Union[EstimateOptions, _Mapping]] = ..., on_backlog: _Optional[_Union[OnBacklog, str]] = ..., localise_every_frame: _Optional[bool] = ..., smoothing: _Optional[_Union[Smoothing, _Mapping]] = ...) -> None: ...
+
+class Smoothing(_message.Message):
+    __slots__ = ("min_cutoff_hz", "cutoff_per_speed")
+    MIN_CUTOFF_HZ_FIELD_NUMBER: _ClassVar[int]
+    CUTOFF_PER_SPEED_FIELD_NUMBER: _ClassVar[int]
+    min_cutoff_hz: float
+    cutoff_per_speed: float
+    def __init__(self, min_cutoff_hz: _Optional[float] = ..., cutoff_per_speed: _Optional[float] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("sequence", "capture_time_ns", "depth")
@@ -420,7 +430,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model", "version", "description", "subject", "handedness", "keypoints", "skeleton", "side_mm", "near_mm", "far_mm", "input_side", "decode", "epochs", "ready")
+    __slots__ = ("model", "version", "description", "subject", "handedness", "keypoints", "skeleton", "side_mm", "near_mm", "far_mm", "input_side", "decode", "epochs", "ready", "confidence_within_mm")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -435,6 +445,7 @@ class Model(_message.Message):
     DECODE_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_WITHIN_MM_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     description: str
@@ -449,7 +460,8 @@ class Model(_message.Message):
     decode: Decode
     epochs: _containers.RepeatedScalarFieldContainer[int]
     ready: bool
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., subject: _Optional[str] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., keypoints: _Optional[_Iterable[_Union[KeypointInfo, _Mapping]]] = ..., skeleton: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., side_mm: _Optional[float] = ..., near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ..., input_side: _Optional[int] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., ready: _Optional[bool] = ...) -> None: ...
+    confidence_within_mm: float
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., subject: _Optional[str] = ..., handedness: _Optional[_Union[Handedness, str]] = ..., keypoints: _Optional[_Iterable[_Union[KeypointInfo, _Mapping]]] = ..., skeleton: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., side_mm: _Optional[float] = ..., near_mm: _Optional[float] = ..., far_mm: _Optional[float] = ..., input_side: _Optional[int] = ..., decode: _Optional[_Union[Decode, str]] = ..., epochs: _Optional[_Iterable[int]] = ..., ready: _Optional[bool] = ..., confidence_within_mm: _Optional[float] = ...) -> None: ...
 
 class KeypointInfo(_message.Message):
     __slots__ = ("name", "meaning")

@@ -101,6 +101,35 @@ def person(rng: Generator, arm: Arm, other: OtherArm | None) -> list[Solid]:
     return []
 
 
+def handless_person(rng: Generator, chest: Array, up: Array) -> list[Solid]:
+    """A body that faces the camera more or less, with the hands behind the back.
+
+    Args:
+        rng: draws size, girth and how the body is turned.
+        chest: (3,) where the chest is.
+        up: (3,) unit vector.
+    """
+    scale = float(rng.uniform(0.75, 1.12))
+    girth = scale * float(rng.uniform(0.88, 1.25))
+    turn = rng.normal(0.0, 0.6)
+    facing = np.array([np.sin(turn), 0.0, -np.cos(turn)])
+    facing = unit(facing - up * (facing @ up))
+    right = np.cross(facing, up)
+    middle = chest + up * _SHOULDER_TO_CHEST_MM * scale
+    shoulder = middle + right * _SHOULDER_TO_MIDDLE_MM * scale
+    stance = _Stance(shoulder, middle, chest, np.stack([right, up, facing]))
+    solids = _trunk(stance, girth, scale)
+    for side in (-1.0, 1.0):
+        joint = middle + right * side * _SHOULDER_TO_MIDDLE_MM * scale
+        elbow = joint + unit(right * side * 0.35 - up - facing * 0.3) * _UPPER_ARM_MM * scale
+        inward = unit(-right * side - facing * 0.4 - up * 0.1)
+        solids += [
+            Capsule(joint, elbow, 46.0 * girth, BODY),
+            Capsule(elbow, elbow + inward * _FOREARM_MM * scale, 36.0 * girth, BODY),
+        ]
+    return [*solids, *(_thighs(stance, girth, scale) if rng.random() < 0.4 else [])]
+
+
 def _upper_arm_radius_mm(arm: Arm) -> float:
     return max(arm.radius_mm * 1.15, 38.0 * arm.scale)
 
