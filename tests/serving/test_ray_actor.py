@@ -38,7 +38,8 @@ def job(
 
 
 def read(reply: bytes) -> list[Answer]:
-    return pickle.loads(reply)  # noqa: S301 - our own actor
+    answers: list[Answer] = pickle.loads(reply)  # noqa: S301 - our own actor
+    return answers
 
 
 async def test_an_actor_says_that_it_is_ready_and_where_it_is():

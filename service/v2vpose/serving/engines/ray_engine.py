@@ -90,9 +90,12 @@ class RayEngine:
     async def start(self) -> None:
         """See `ports.Engine`."""
         await asyncio.to_thread(connect, self._address)
+        actors = self._actors
+        if actors is None:
+            actors = await asyncio.to_thread(self._actors_that_fit)
         plans = in_actors(
             self._epochs,
-            actors=self._actors or await asyncio.to_thread(self._actors_that_fit),
+            actors=actors,
             threads=max(1, int(self._share.cpus)),
             device="gpu" if self._share.gpus else "cpu",
             replicas=self.replicas,
