@@ -51,7 +51,11 @@ class Docket:
         return any(failures >= FAILURES_TO_KILL for failures in self._failures.values())
 
     def enter(
-        self, number: int, epochs: Iterable[int], to: Listener, on_done: Callable[[], None]
+        self,
+        number: int,
+        epochs: Iterable[int],
+        to: Listener,
+        on_done: Callable[[], None] = lambda: None,
     ) -> None:
         """Note a job that goes out.
 

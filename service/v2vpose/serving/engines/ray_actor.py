@@ -137,7 +137,7 @@ class WorkerActor:
         def tell(content: bytes, is_last: bool) -> None:
             loop.call_soon_threadsafe(outbox.put_nowait, (content, is_last))
 
-        loop.run_in_executor(self._thread, self._work, self._members, one, depth, tell)
+        self._thread.submit(self._work, self._members, one, depth, tell)  # it tells all itself
         return await self.more(front, one.number)
 
     async def more(self, front: str, number: int) -> bytes:

@@ -123,7 +123,7 @@ class RayWorker:
             for epoch in job.rows:
                 asyncio.get_running_loop().call_soon(to.failed, epoch)
             return
-        self._docket.enter(job.number, job.rows, to, _nothing)
+        self._docket.enter(job.number, job.rows, to)
         self._idle.clear()
         self._watchdog.begin()
         content = pickle.dumps(job.plain(), protocol=pickle.HIGHEST_PROTOCOL)
@@ -282,10 +282,6 @@ class RayWorker:
 def _future(call: Any) -> "asyncio.Future[Any]":
     """Return a call's end as a future of this loop."""
     return asyncio.wrap_future(call.future())
-
-
-def _nothing() -> None:
-    """A job has no crops to take back: they travelled."""
 
 
 def _forget(future: "asyncio.Future[Any]") -> None:
