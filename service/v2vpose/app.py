@@ -346,6 +346,7 @@ def _engine(settings: Settings) -> EngineOf:
         ray_engine,
         address=settings.ray_address,
         share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
+        actors=settings.ray_actors,
         backend=backend,
         replicas=settings.replicas,
     )
