@@ -53,7 +53,7 @@ train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store
 	@$(PYTHON) tools/publish.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
 .PHONY: train-body
-train-body: $(STAMP) ## Train a body model, four times as long as the bundled one, into runs/store (2 h on two cores)
+train-body: $(STAMP) ## Train a body model, which is not bundled yet, into runs/store (hours on two cores)
 	@$(PYTHON) -m v2vpose train --dataset body --recipe compact --run-dir runs/body --out runs/store/body/1
 	@$(PYTHON) tools/publish.py --version runs/store/body/1 --epochs 5 6 7 8 9 --frames 500
 
