@@ -50,7 +50,12 @@ check: $(STAMP) ## Lint, format check, types, layers: what the hooks and CI run
 .PHONY: train-hand
 train-hand: $(STAMP) ## Train a hand model by the bundled recipe into runs/store (2 h on two cores)
 	@$(PYTHON) -m v2vpose train --dataset hand --recipe compact --run-dir runs/hand --out runs/store/hand/1
-	@$(PYTHON) tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
+	@$(PYTHON) tools/publish.py --version runs/store/hand/1 --epochs 5 6 7 8 9
+
+.PHONY: train-body
+train-body: $(STAMP) ## Train a body model by the bundled recipe into runs/store (1 h 30 min on two cores)
+	@$(PYTHON) -m v2vpose train --dataset body --recipe compact --limit 2400 --run-dir runs/body --out runs/store/body/1
+	@$(PYTHON) tools/publish.py --version runs/store/body/1 --epochs 5 6 7 8 9 --frames 500
 
 .PHONY: bench
 bench: $(STAMP) ## Measure voxelization, the loader, serving overhead, and the port's way beside ours

@@ -1,9 +1,10 @@
 """What Ray costs a request: the same null members as local processes and as Ray actors.
 
-    python benchmarks/ray_overhead.py [--requests 300]
+    python benchmarks/ray_overhead.py [--requests 300] [--actors N]
 
 Both engines stand behind the real scheduler; one request at a time, a crop of 96 x 96. Rounds are
-interleaved. Needs the extra `ray`; starts a cluster of two nodes on this machine.
+interleaved. Members are placed as each engine does by itself, or on Ray in `--actors`. Needs the
+extra `ray`; starts a cluster of two nodes of two cores on this machine.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def local(members: int) -> Engine:
     )
 
 
-def on_ray(address: str, members: int) -> Engine:
+def on_ray(address: str, members: int, actors: int | None) -> Engine:
     return RayEngine(
         address=address,
         name=f"null/{members}",
@@ -54,13 +55,14 @@ def on_ray(address: str, members: int) -> Engine:
         self_test=SelfTest(synthetic_crop(SIDE_MM)),
         max_batch_size=4,
         share=Share(cpus=0.1),
+        actors=actors,
         patience=Patience(),
         back_off=BackOff(),
     )
 
 
-async def compare(address: str, members: int, requests: int) -> None:
-    engines = {"local": local(members), "ray": on_ray(address, members)}
+async def compare(address: str, members: int, requests: int, actors: int | None) -> None:
+    engines = {"local": local(members), "ray": on_ray(address, members, actors)}
     found: dict[str, list[float]] = {name: [] for name in engines}
     cpu_ms: dict[str, list[float]] = {name: [] for name in engines}
     for engine in engines.values():
@@ -91,13 +93,15 @@ async def compare(address: str, members: int, requests: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=300, help="a round")
-    requests = parser.parse_args().requests
+    parser.add_argument("--actors", type=int, help="that share the members; default: as the engine")
+    arguments = parser.parse_args()
+    requests, actors = arguments.requests, arguments.actors
     with nodes(head_cpus=2, path=(HERE,)) as cluster:
         cluster.add(cpus=2)
         print(f"{os.cpu_count()} cores; p50 / p99 ms, {ROUNDS} x {requests} requests")
         print("members |  local         |  ray           | p50 added | CPU ms here: local | ray")
         for members in (1, 3, 10):
-            in_one_loop(lambda m=members: compare(cluster.address, m, requests))
+            in_one_loop(lambda m=members: compare(cluster.address, m, requests, actors))
 
 
 if __name__ == "__main__":

@@ -223,11 +223,18 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_all_models_are_served_or_those_that_are_named_in_their_order(store: Path) -> None:
+def test_hand_is_served_or_the_models_that_are_named_in_their_order(store: Path) -> None:
     opened = ModelStore(store)
-    assert list(models_to_serve((), opened).items()) == [("body", None), ("hand", None)]
+    assert list(models_to_serve((), opened).items()) == [("hand", None)]
     named = models_to_serve(("hand", "body@1"), opened)
     assert list(named.items()) == [("hand", None), ("body", "1")]
+
+
+def test_all_models_of_a_store_without_hand_are_served(tmp_path: Path) -> None:
+    write_tiny_store(tmp_path, model="foot", epochs=1)
+    write_tiny_store(tmp_path, model="body", epochs=1)
+    served = models_to_serve((), ModelStore(tmp_path))
+    assert list(served.items()) == [("body", None), ("foot", None)]
 
 
 def test_build_reads_the_store_but_starts_nothing(store: Path) -> None:

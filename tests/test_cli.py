@@ -16,7 +16,7 @@ from tests.stores import NUM_KEYPOINTS, write_tiny_store
 from v2vpose.__main__ import app
 from v2vpose.api.schemas import EstimateAnswer
 from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
-from v2vpose.model_store import HandednessJudge
+from v2vpose.model_store import HandednessJudge, Subject, write_manifest
 from v2vpose.model_store.importers import known_set
 from v2vpose.values import FoundBy
 
@@ -272,6 +272,18 @@ def test_a_model_is_measured_on_held_out_frames(tmp_path: Path) -> None:
     assert found["methods"][0]["centre_source"] == "own depth threshold"
     assert found["methods"][1]["centre_source"] == "own depth threshold, refined"
     assert "not refined" in page.read_text()
+
+
+def test_model_body_is_measured_on_held_out_bodies(tmp_path: Path) -> None:
+    version = write_tiny_store(tmp_path, model="body", names=known_set("itop").keypoints)
+    room = {"subject": Subject.BODY, "handedness": None, "side_mm": 2400.0, "far_mm": 6000.0}
+    write_manifest(version.directory, version.manifest.model_copy(update=room))
+    store = version.directory.parents[1]
+    done = run("evaluate", "--model", "body", "--frames", "2", "--json", "--store", store)
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["dataset"], found["frames"]) == ("body", 2)
+    assert found["methods"][0]["precision"]["threshold_mm"] == 100
 
 
 def test_a_model_is_asked_what_it_finds_where_nothing_is(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "replicas": ("2", 2),
     "engine": ("ray", "ray"),
     "ray_address": ("10.0.0.1:6379", "10.0.0.1:6379"),
+    "ray_actors": ("4", 4),
     "ray_cpus": ("0.5", 0.5),
     "ray_gpus": ("0.1", 0.1),
     "quorum": ("3", 3),

@@ -167,6 +167,8 @@ build() {
 
 ((EUID == 0)) || skip "needs root"
 command -v apt-get >/dev/null || skip "needs Debian's packages"
+namespaces=$(unshare --mount --pid --net --fork true 2>&1) ||
+    skip "containers do not run here: ${namespaces##*$'\n'}"
 say "packages"
 packages
 say "lint"

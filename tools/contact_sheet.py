@@ -1,16 +1,18 @@
-"""Draw generated hand frames with their skeletons into one PNG, to look at.
+"""Draw generated frames with their skeletons into one PNG, to look at.
 
-PYTHONPATH=service python tools/contact_sheet.py --out sheet.png --count 48 --split train
+PYTHONPATH=service python tools/contact_sheet.py --out sheet.png --count 48 --subject body
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from v2vpose.datasets.synthetic import HandFrame, SyntheticHands
+from v2vpose.datasets.synthetic import BodyFrame, HandFrame, SyntheticBodies, SyntheticHands
+from v2vpose.datasets.synthetic.body_rig import BODY_KEYPOINTS, BODY_SKELETON
 from v2vpose.datasets.synthetic.hands import HAND_SKELETON
 
 TILE_WH = (320, 240)
@@ -18,7 +20,20 @@ TILE_WH = (320, 240)
 COLOURS = ((60, 60, 255), (0, 220, 255), (80, 255, 80), (255, 255, 0), (255, 0, 255))
 
 
-def picture(frame: HandFrame, *, skeleton: bool = True) -> NDArray[np.uint8]:
+Frame = HandFrame | BodyFrame
+
+
+def edges(frame: Frame) -> list[tuple[int, int, tuple[int, int, int]]]:
+    """The skeleton with its colours: a hand's by finger, a body's right side red, left green."""
+    if isinstance(frame, HandFrame):
+        return [(a, b, COLOURS[i // 4]) for i, (a, b) in enumerate(HAND_SKELETON)]
+    return [
+        (a, b, COLOURS[2] if BODY_KEYPOINTS[b].startswith("left") else COLOURS[0])
+        for a, b in BODY_SKELETON
+    ]
+
+
+def picture(frame: Frame, *, skeleton: bool = True) -> NDArray[np.uint8]:
     """One frame as (240, 320, 3) BGR: red is near, blue is far, no reading is black."""
     depth = frame.depth_mm
     z = frame.keypoints_mm[:, 2]
@@ -35,18 +50,19 @@ def picture(frame: HandFrame, *, skeleton: bool = True) -> NDArray[np.uint8]:
         u = (points[:, 0] / points[:, 2] * i.fx_px + i.cx_px) * scale
         v = (points[:, 1] / points[:, 2] * i.fy_px + i.cy_px) * scale
         uv = [(round(float(a)), round(float(b))) for a, b in zip(u, v, strict=True)]
-        for edge, (a, b) in enumerate(HAND_SKELETON):
+        for a, b, colour in edges(frame):
             cv2.line(image, uv[a], uv[b], (255, 255, 255), 1, cv2.LINE_AA)
-            cv2.circle(image, uv[b], 2, COLOURS[edge // 4], -1)
+            cv2.circle(image, uv[b], 2, colour, -1)
     tile = np.zeros((TILE_WH[1], TILE_WH[0], 3), dtype=np.uint8)
     rows = min(height, TILE_WH[1])
     tile[:rows] = image[:rows]
-    text = f"{frame.handedness} {z.mean():.0f} mm f{frame.intrinsics.fx_px:.0f}"
+    hand = f"{frame.handedness} " if isinstance(frame, HandFrame) else ""
+    text = f"{hand}{z.mean():.0f} mm f{frame.intrinsics.fx_px:.0f}"
     cv2.putText(tile, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1)
     return tile
 
 
-def sheet(frames: list[HandFrame], columns: int, *, skeleton: bool = True) -> NDArray[np.uint8]:
+def sheet(frames: Sequence[Frame], columns: int, *, skeleton: bool = True) -> NDArray[np.uint8]:
     """All frames in rows of `columns` tiles."""
     tiles = [picture(f, skeleton=skeleton) for f in frames]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
@@ -61,11 +77,13 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=6)
     parser.add_argument("--first", type=int, default=0, help="index of the first frame")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--subject", choices=("hand", "body"), default="hand")
     parser.add_argument("--split", choices=("train", "held_out"), default="train")
     parser.add_argument("--bare", action="store_true", help="without the skeleton")
     arguments = parser.parse_args()
-    hands = SyntheticHands(split=arguments.split, seed=arguments.seed)
-    frames = [hands.frame(arguments.first + i) for i in range(arguments.count)]
+    generator = SyntheticBodies if arguments.subject == "body" else SyntheticHands
+    generated = generator(split=arguments.split, seed=arguments.seed)
+    frames = [generated.frame(arguments.first + i) for i in range(arguments.count)]
     cv2.imwrite(str(arguments.out), sheet(frames, arguments.columns, skeleton=not arguments.bare))
 
 

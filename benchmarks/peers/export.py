@@ -76,7 +76,7 @@ def _frame() -> DepthFrame:
 
 
 def _digest(version: ModelVersion) -> str:
-    files = [version.directory / "manifest.json", ROOT / "examples/hand.png"]
+    files = [version.directory / "manifest.json", ROOT / "examples/hand.png", Path(__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
@@ -107,6 +107,7 @@ def _export(version: ModelVersion, frame: DepthFrame, directory: Path) -> None:
         "cell_offset": manifest.conventions.label.cell_offset,
         "decode": manifest.decode.value,
         "model": f"{manifest.model} {manifest.version}",
+        "nets": len(epochs),
     }
     (directory / "export.json").write_text(json.dumps(known, indent=2), "utf-8")
 

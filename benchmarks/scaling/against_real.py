@@ -60,6 +60,7 @@ def on_ray(address: str) -> Engine:
         self_test=SelfTest(synthetic_crop(SIDE_MM)),
         max_batch_size=POLICY.max_batch_size,
         share=Share(cpus=1),
+        actors=len(EPOCHS),
         patience=Patience(),
         back_off=BackOff(),
     )

@@ -143,7 +143,7 @@ def estimate(
     unit_mm: Annotated[
         float, typer.Option(help="Millimetres of one unit of the file; 0.125 for an SR300.")
     ] = 1.0,
-    model: Annotated[str | None, typer.Option(help="Model; default: the store's first.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model. [dim]\\[default: hand][/]")] = None,
     model_version: Annotated[str | None, typer.Option(help="Its version; default: newest.")] = None,
     hint_point: Annotated[
         tuple[float, float, float] | None,
@@ -191,7 +191,7 @@ def estimate(
             models = ModelStore(root)
             if not models.models():
                 fail(f"no models in {root}")
-            opened = models.open(model or models.models()[0], model_version)
+            opened = models.open(model or models.unnamed()[0], model_version)
             estimator = Estimator.load(opened, backend=settings.wished_backend())
         with _busy("estimating"):
             hand = None if handedness == "auto" else Handedness(handedness.value)

@@ -220,13 +220,13 @@ def models_to_serve(named: Sequence[str], store: ModelStore) -> dict[str, str | 
     """Return the version of each model to serve, None = the newest; the default model first.
 
     Args:
-        named: `model` or `model@version`; none = all models of the store.
+        named: `model` or `model@version`; none = `hand` if the store has it, else all.
         store: where they are.
 
     Raises:
         InvalidFieldError: there are none.
     """
-    parts = [text.partition("@") for text in named or store.models()]
+    parts = [text.partition("@") for text in named or store.unnamed()]
     if not parts:
         raise InvalidFieldError(f"no models in {store.root}")
     return {model: version or None for model, _, version in parts}
@@ -346,6 +346,7 @@ def _engine(settings: Settings) -> EngineOf:
         ray_engine,
         address=settings.ray_address,
         share=Share(cpus=settings.ray_cpus, gpus=settings.ray_gpus),
+        actors=settings.ray_actors,
         backend=backend,
         replicas=settings.replicas,
     )

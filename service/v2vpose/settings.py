@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
         (),
         description="Models to serve, the default one first: `hand,body@2`; "
-        "default: all in the store, in the newest version.",
+        "default: hand, or all in a store without one; in the newest version.",
     )
     backend: Literal["auto"] | Backend = Field(
         "auto",
@@ -52,9 +52,15 @@ class Settings(BaseSettings):
         "auto",
         description="HOST:PORT of the Ray cluster's head; auto: the cluster of this machine.",
     )
-    ray_cpus: float = Field(1.0, ge=0, description="Cores that a member takes of its Ray node.")
+    ray_actors: int | None = Field(
+        None,
+        gt=0,
+        description="Actors that share the members of a replica; default: one a member on GPUs, "
+        "else as many as the smallest Ray node has cores.",
+    )
+    ray_cpus: float = Field(1.0, ge=0, description="Cores that an actor takes of its Ray node.")
     ray_gpus: float = Field(
-        0.0, ge=0, description="Part of a GPU that a member takes of its Ray node, such as 0.1."
+        0.0, ge=0, description="Part of a GPU that an actor takes of its Ray node, such as 0.1."
     )
     quorum: int | None = Field(
         None, gt=0, description="Epoch checkpoints that must answer; default: half, rounded up."

@@ -1,4 +1,4 @@
-"""Members and whole nodes of a Ray cluster lost and added under load; `pytest -m slow -s`."""
+"""Actors and whole nodes of a Ray cluster lost and added under load; `pytest -m slow -s`."""
 
 import asyncio
 import os
@@ -19,7 +19,8 @@ from tests.serving.ray_nodes import Nodes, nodes
 from v2vpose.serving.ports import Engine
 
 CLIENTS = 8
-MEMBERS = 6  # two replicas of three
+CORES = 6  # of a node: as many actors as two replicas have, and as many again
+ACTORS = 2  # of a replica: one holds members 1 and 3, one 2 and 3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -46,7 +47,7 @@ async def load(bench: Bench) -> AsyncIterator[Crowd]:
 
 
 async def recovered(engine: Engine, crowd: Crowd, what: str, harm: Callable[[], None]) -> None:
-    """Do harm under load, and wait until every member is up again; print how long it took."""
+    """Do harm under load, and wait until every actor is up again; print how long it took."""
     began_s, before = time.monotonic(), dict(crowd.outcomes)
     await asyncio.to_thread(harm)
     await until_s(90, lambda: not all(worker.up for worker in engine.workers()))
@@ -65,16 +66,17 @@ async def until_s(limit_s: float, condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_members_and_nodes_are_lost_and_added_under_load(cluster, serve):
-    first, second = cluster.add(cpus=MEMBERS), cluster.add(cpus=MEMBERS)
-    engine = ray_engine_of(cluster.address, f"fake/{uuid.uuid4().hex}", replicas=2)
+async def test_actors_and_nodes_are_lost_and_added_under_load(cluster, serve):
+    first, second = cluster.add(cpus=CORES), cluster.add(cpus=CORES)
+    name = f"fake/{uuid.uuid4().hex}"
+    engine = ray_engine_of(cluster.address, name, replicas=2, actors=ACTORS)
     bench = await serve(engine=lambda _: engine)
     async with load(bench) as crowd:
         await until(lambda: crowd.outcomes["whole"] > 20)
         victim = pids(engine)[0]
-        await recovered(engine, crowd, "a member", lambda: os.kill(victim, signal.SIGKILL))
+        await recovered(engine, crowd, "an actor", lambda: os.kill(victim, signal.SIGKILL))
         await recovered(engine, crowd, "a node of two", lambda: cluster.kill(second))
-        third = await asyncio.to_thread(cluster.add, cpus=MEMBERS)
+        third = await asyncio.to_thread(cluster.add, cpus=CORES)
         await recovered(engine, crowd, "the other node, one added", lambda: cluster.kill(first))
     print(dict(crowd.outcomes))
     await bench.pipeline.stop(grace_s=5)
@@ -82,11 +84,11 @@ async def test_members_and_nodes_are_lost_and_added_under_load(cluster, serve):
 
 
 async def test_two_front_ends_replace_a_version_and_lose_nothing(cluster, serve):
-    node = cluster.add(cpus=2 * 3)  # both versions at once
+    node = cluster.add(cpus=2 * ACTORS)  # both versions at once
     name = f"fake/{uuid.uuid4().hex}"
 
     def engine(version) -> Engine:
-        return ray_engine_of(cluster.address, f"{name}/{version.manifest.version}")
+        return ray_engine_of(cluster.address, f"{name}/{version.manifest.version}", actors=ACTORS)
 
     benches = [await serve(version="1", engine=engine) for _ in range(2)]
     async with load(benches[0]) as one, load(benches[1]) as two:

@@ -19,6 +19,7 @@ def ray_engine_of(
     max_batch_size: int = 4,
     replicas: int = 1,
     cpus: float = 1.0,
+    actors: int | None = None,
 ) -> Engine:
     from v2vpose.serving.engines.ray_cluster import Share
     from v2vpose.serving.engines.ray_engine import RayEngine
@@ -32,6 +33,7 @@ def ray_engine_of(
         self_test=SelfTest(synthetic_crop(250.0)),
         max_batch_size=max_batch_size,
         share=Share(cpus=cpus),
+        actors=actors,
         patience=patience,
         back_off=BackOff(first_s=0.05, most_s=0.5),
     )

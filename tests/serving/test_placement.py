@@ -1,6 +1,6 @@
 import pytest
 
-from v2vpose.serving.engines.placement import automatic, available_cores
+from v2vpose.serving.engines.placement import WorkerPlan, automatic, available_cores, in_actors
 
 TEN = tuple(range(1, 11))
 
@@ -53,6 +53,17 @@ def test_members_spread_over_the_gpus_and_replicas_keep_apart():
     devices = [{p.device for p in plans if p.replica == replica} for replica in (0, 1)]
     assert devices == [{"cuda:0", "cuda:2"}, {"cuda:1", "cuda:3"}]
     assert {p.device for p in automatic((1, 2), cores=1, gpus=1, replicas=3)} == {"cuda:0"}
+
+
+def test_actors_hold_what_workers_on_so_many_cores_would():
+    epochs = tuple(range(1, 11))
+    plans = in_actors(epochs, actors=4, threads=1, device="cpu", replicas=2)
+    assert plans == automatic(epochs, cores=8, replicas=2)
+
+
+def test_there_are_no_more_actors_than_members():
+    plans = in_actors((3, 5), actors=10, threads=2, device="gpu", replicas=1)
+    assert plans == (WorkerPlan(0, (3,), "gpu", 2), WorkerPlan(0, (5,), "gpu", 2))
 
 
 def test_there_is_at_least_one_core():

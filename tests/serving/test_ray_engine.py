@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.serving.engines import ALL, asked, is_alive, pids
-from tests.serving.fakes import crop, load_broken, load_crashing, load_slow, until
+from tests.serving.fakes import SLEEP, crop, load_broken, load_crashing, load_slow, until
 from tests.serving.ray_engines import ray_engine_of
 from v2vpose.errors import InvalidModelError, UnavailableError
 from v2vpose.serving.engines.watchdog import Patience
+from v2vpose.serving.ports import MemberState
 
 slow = pytest.mark.slow
 
@@ -69,6 +71,81 @@ async def test_members_are_spread_over_the_nodes(ray_address, name):
     assert len(raylets) == 6
     assert len(set(raylets)) == 2
     await engine.stop(grace_s=1)
+
+
+@slow
+@pytest.mark.parametrize(
+    ("replicas", "cpus", "actors", "held"),
+    [
+        (1, 1.0, None, [6]),
+        (1, 3.0, None, [2]),
+        (4, 1.0, None, [3] * 4),
+        (2, 1.0, 1, [1] * 2),
+    ],
+    ids=["a core each", "three cores each", "replicas share the cluster", "as told"],
+)
+async def test_members_are_packed_into_as_many_actors_as_a_node_has_cores(
+    ray_address, name, replicas, cpus, actors, held
+):
+    engine = ray_engine_of(
+        ray_address, name, tuple(range(1, 13)), replicas=replicas, cpus=cpus, actors=actors
+    )
+    await engine.start()
+    of = [worker.name.split()[2] for worker in engine.workers()]
+    assert [of.count(str(replica)) for replica in range(replicas)] == held
+    for replica in range(replicas):
+        assert set(engine.states(replica).values()) == {MemberState.UP}
+    await engine.stop(grace_s=1)
+
+
+@slow
+async def test_an_actor_that_dies_takes_its_members_and_no_others(ray_address, name):
+    engine = ray_engine_of(ray_address, name, (1, 2, 3, 4), actors=2)
+    await engine.start()
+    assert [worker.epochs for worker in engine.workers()] == [(1, 3), (2, 4)]
+    both = frozenset({1, 2, 3, 4})
+    replies = asked(engine, crop(0, SLEEP, 0.5), epochs=both)
+    os.kill(pids(engine)[1], signal.SIGKILL)
+    await replies.all_of(*both)
+    assert set(replies.replies) == {1, 3}
+    assert {reply.worker for reply in replies.replies.values()} == {0}
+    assert set(replies.failed_at_s) == {2, 4}
+    await until(lambda: all(worker.up for worker in engine.workers()))
+    assert [worker.restarts for worker in engine.workers()] == [0, 1]
+    again = asked(engine, crop(), epochs=both)
+    await again.all_of(*both)
+    assert set(again.replies) == both
+    await engine.stop(grace_s=1)
+
+
+@slow
+async def test_what_an_actor_said_before_it_died_counts(ray_address, name):
+    engine = ray_engine_of(ray_address, name, actors=1)
+    await engine.start()
+    replies = asked(engine, crop(0, SLEEP, 0.5))
+    await replies.all_of(1)
+    assert set(replies.replies) == {1}
+    os.kill(pids(engine)[0], signal.SIGKILL)
+    await replies.all_of(1, 2, 3)
+    assert {1} <= set(replies.replies) < ALL
+    assert 3 in replies.failed_at_s
+    await engine.stop(grace_s=1)
+
+
+@slow
+async def test_the_answers_of_front_ends_that_share_an_actor_do_not_mix(ray_address, name):
+    engines = [ray_engine_of(ray_address, name, actors=1) for _ in range(2)]
+    for engine in engines:
+        await engine.start()
+    every = [
+        asked(engine, crop(x, SLEEP, 0.02)) for engine, x in zip(engines, (1e2, 2e2), strict=True)
+    ]
+    for replies, x_mm in zip(every, (1e2, 2e2), strict=True):
+        await replies.all_of(1, 2, 3)
+        found = {epoch: r.answers[0].keypoints_mm[0, 0] for epoch, r in replies.replies.items()}
+        assert found == {epoch: x_mm + epoch for epoch in ALL}
+    for engine in engines:
+        await engine.stop(grace_s=1)
 
 
 @slow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from v2vpose.errors import PayloadTooLargeError
-from v2vpose.serving.engines.shared_crops import CropsView, SharedCrops
+from v2vpose.serving.engines.shared_crops import CropsView, SharedCrops, crop_in, depth_of
 from v2vpose.values import Intrinsics, TargetCrop
 
 
@@ -84,3 +84,17 @@ def test_closing_gives_the_descriptor_back():
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     SharedCrops(regions=1, region_px=16).close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_crops_travel_whole_without_shared_memory():
+    crops = [crop(3, 5), crop(40, 30, seed=1)]
+    transposed = crop(4, 6, seed=2).depth_mm.T
+    camera, point_mm = crops[0].intrinsics, crops[0].reference_point_mm
+    crops.append(TargetCrop(transposed, camera, point_mm, 250.0, wants_slices=True))
+    depth, refs = depth_of(crops)
+    for sent, ref in zip(crops, refs, strict=True):
+        found = crop_in(depth, ref)
+        np.testing.assert_array_equal(found.depth_mm, sent.depth_mm)
+        np.testing.assert_array_equal(found.reference_point_mm, sent.reference_point_mm)
+        assert found.intrinsics == sent.intrinsics
+        assert (found.side_mm, found.wants_slices) == (sent.side_mm, sent.wants_slices)

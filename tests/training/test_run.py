@@ -20,6 +20,7 @@ from v2vpose.training.data import open_training_set
 from v2vpose.training.machine import Machine
 from v2vpose.training.publish import warm_start
 from v2vpose.training.recipe import RELEASE, Recipe
+from v2vpose.training.samples import make_block
 from v2vpose.training.trainees import Trainees
 from v2vpose.values import DepthFrame, Hint
 
@@ -169,3 +170,20 @@ def test_generated_hands_are_watched_by_held_out_ones_and_have_a_detector(monkey
     assert data.recipe.detector
     assert len(data.frames) == 100
     assert data.held.keypoints_mm.shape == (2, 21, 3)
+
+
+def test_generated_bodies_have_no_hand_and_fit_into_the_cube(monkeypatch):
+    monkeypatch.setattr("v2vpose.training.data.WATCHED_BODIES", 2)
+    data = open_training_set("body", None, replace(RELEASE, epoch_frames=100), fold=0)
+    assert data.frames.origin == "synthetic bodies, split train, seed 1"
+    assert data.subject == "body"
+    assert data.recipe.handedness is None
+    assert data.recipe.detector
+    assert data.held.keypoints_mm.shape == (2, 15, 3)
+    assert [keypoint.name for keypoint in data.keypoints][6:8] == ["right_hand", "left_hand"]
+    rng = np.random.default_rng(0)
+    frames = [data.frames.frame(place) for place in range(6)]
+    block = make_block(frames, data.recipe, [rng] * len(frames))
+    cells = block.keypoints_cell.numpy()
+    assert ((cells > -1) & (cells < data.recipe.heatmap_side)).mean() > 0.97
+    assert (block.occupancy.sum(dim=(1, 2, 3, 4)) > 500).all()

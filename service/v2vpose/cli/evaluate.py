@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 _out = Console(highlight=False)
 _err = Console(stderr=True)
-_GENERATED: Final = "hand"
+_GENERATED: Final = ("hand", "body")
 
 
 class CentreChoice(StrEnum):
@@ -49,8 +49,12 @@ class _Given(NamedTuple):
 @app.command()
 def evaluate(
     dataset: Annotated[
-        str, typer.Option(help="icvl, nyu, msra, hands17, itop; hand: generated, held out.")
-    ] = _GENERATED,
+        str | None,
+        typer.Option(
+            help="icvl, nyu, msra, hands17, itop; hand, body: generated, held out. "
+            "[dim]\\[default: body for model body, else hand][/]"
+        ),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ground truth, one line a frame.")
     ] = None,
@@ -64,7 +68,8 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Model to measure, instead of files.")] = None,
     model_version: Annotated[str | None, typer.Option(help="Its version; default: newest.")] = None,
     root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the data set lies; not for `hand`.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the data set lies; not for generated ones."),
     ] = None,
     fold: Annotated[int, typer.Option(help="Of MSRA: the subject left out.", min=0, max=8)] = 3,
     view: Annotated[View, typer.Option(help="Of ITOP.")] = View.SIDE,
@@ -77,9 +82,11 @@ def evaluate(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(help="So many, evenly spread. [dim]\\[default: all; hand: 1000][/]", min=1),
+        typer.Option(
+            help="So many, evenly spread. [dim]\\[default: all; generated: 1000][/]", min=1
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which held-out set of `hand`.")] = 2,
+    seed: Annotated[int, typer.Option(help="Which held-out set of generated frames.")] = 2,
     tell_hand: Annotated[
         bool, typer.Option("--tell-hand", help="For `hand`: tell the model which hand it is.")
     ] = False,
@@ -103,6 +110,7 @@ def evaluate(
 
     [dim]v2vpose evaluate --model hand --empty-scenes 500 --seed 4[/]
     """
+    dataset = dataset or ("body" if model == "body" else "hand")
     with refusals():
         if labels is not None and predictions:
             if model is not None:
@@ -111,7 +119,7 @@ def evaluate(
         elif labels is not None or predictions:
             fail("expected --labels and --predictions together, found one of them")
         elif empty_scenes is not None:
-            if dataset != _GENERATED or report is not None:
+            if dataset != "hand" or report is not None:
                 fail("--empty-scenes: expected generated frames of hands, and no --report")
             _of_empty_scenes(
                 _opened(model, model_version, store), empty_scenes, frames, seed, as_json=as_json
@@ -128,7 +136,7 @@ def evaluate(
                 keypoints=given.keypoints,
                 centres=Centres(centres.value),
                 official=given.centre_source,
-                hand_is_told=tell_hand or dataset != _GENERATED,
+                hand_is_told=tell_hand or dataset not in _GENERATED,
             )
     if report is not None:
         _write_page(report, result)
@@ -143,7 +151,7 @@ def _opened(model: str | None, version: str | None, store: Path | None) -> "Mode
     from v2vpose.settings import Settings
 
     root = Settings.read(model_store=store).store_path()
-    return ModelStore(root).open(model or _GENERATED, version)
+    return ModelStore(root).open(model or "hand", version)
 
 
 def _of_empty_scenes(
@@ -186,13 +194,13 @@ def _frames(
     """Return the test frames behind a progress bar."""
     from rich.progress import track
 
-    if dataset == _GENERATED:
-        from v2vpose.datasets.synthetic import SyntheticHands
-        from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
+    if dataset in _GENERATED:
+        from v2vpose.datasets.synthetic import SyntheticBodies, SyntheticHands
 
-        hands = SyntheticHands(split="held_out", seed=seed)
+        generator = SyntheticBodies if dataset == "body" else SyntheticHands
+        held_out = generator(split="held_out", seed=seed)
         chosen = track(range(count or 1000), "estimating", console=_err)
-        return _Given((hands.frame(i) for i in chosen), HAND_KEYPOINTS, "none")
+        return _Given((held_out.frame(i) for i in chosen), held_out.keypoints, "none")
     from v2vpose.datasets.disk import open_dataset
 
     if root is None:

@@ -24,6 +24,7 @@ class Dataset(StrEnum):
     """What is trained on."""
 
     HAND = "hand"
+    BODY = "body"
     ICVL = "icvl"
     NYU = "nyu"
     MSRA = "msra"
@@ -58,7 +59,7 @@ class Precision(StrEnum):
 @app.command()
 def train(
     dataset: Annotated[
-        Dataset, typer.Option(help="hand: generated frames, without end; others: on disk.")
+        Dataset, typer.Option(help="hand, body: generated frames, without end; others: on disk.")
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="<store>/<model>/<version> of the checkpoints.")

@@ -23,6 +23,7 @@ V2V_PREFIX = "v2v."
 REFINER_PREFIX = "refiner."
 DETECTOR_PREFIX = "detector."
 CONVENTIONS_KEY = "conventions"
+_DEFAULT_MODEL = "hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ class ModelStore:
     def models(self) -> list[str]:
         """Return the names of all models, sorted."""
         return sorted({path.parent.parent.name for path in self._manifests("*", "*")})
+
+    def unnamed(self) -> list[str]:
+        """Return the models to take where none is named: `hand` alone if there is one, else all."""
+        models = self.models()
+        return [_DEFAULT_MODEL] if _DEFAULT_MODEL in models else models
 
     def versions(self, model: str) -> list[str]:
         """Return the versions of a model, oldest first."""

@@ -9,22 +9,23 @@ import numpy as np
 
 from v2vpose.datasets.disk import open_dataset
 from v2vpose.datasets.frames import DiskFrame, DiskFrames, Shuffled, spread
-from v2vpose.datasets.synthetic import HandFrame, SyntheticHands
-from v2vpose.datasets.synthetic.hands import (
-    HAND_KEYPOINT_MEANING,
-    HAND_KEYPOINTS,
-    HAND_SKELETON,
-)
+from v2vpose.datasets.synthetic import SyntheticBodies, SyntheticHands
+from v2vpose.datasets.synthetic.body_rig import BODY_KEYPOINT_MEANING, BODY_SKELETON
+from v2vpose.datasets.synthetic.hands import HAND_KEYPOINT_MEANING, HAND_SKELETON
 from v2vpose.errors import InvalidDepthMapError, InvalidFieldError
 from v2vpose.model_store import Keypoint, Subject
 from v2vpose.training.fit import Frames
 from v2vpose.training.recipe import Recipe
+from v2vpose.training.samples import TrainingFrame
 from v2vpose.training.watch import Held, held_out
 
-SetName: TypeAlias = Literal["hand", "icvl", "nyu", "msra", "hands17", "itop-side", "itop-top"]
+SetName: TypeAlias = Literal[
+    "hand", "body", "icvl", "nyu", "msra", "hands17", "itop-side", "itop-top"
+]
 WATCHED_FRAMES: Final = 128
-HAND_EPOCH_FRAMES: Final = 6400
-"""A pass over generated hands, which have no end, if the recipe does not say."""
+WATCHED_BODIES: Final = 12
+GENERATED_EPOCH_FRAMES: Final = 6400
+"""A pass over generated frames, which have no end, if the recipe does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def open_training_set(
     """Open a set.
 
     Args:
-        name: of the set; `hand`: generated frames.
+        name: of the set; `hand` and `body`: generated frames.
         root: where a set on disk lies.
         recipe: of the run.
         fold: of MSRA, the subject left out.
@@ -69,7 +70,9 @@ def open_training_set(
         InvalidFieldError: a set on disk without its root, or what `open_dataset` refuses.
     """
     if name == "hand":
-        return _generated(recipe)
+        return _hands(recipe)
+    if name == "body":
+        return _bodies(recipe)
     if root is None:
         raise InvalidFieldError(f"dataset {name} needs its root directory, found none given")
     dataset, _, view = name.partition("-")
@@ -79,41 +82,94 @@ def open_training_set(
     return _on_disk(name, train, test, recipe)
 
 
+Generator: TypeAlias = SyntheticHands | SyntheticBodies
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratedFrames:
-    """Generated hands; a pass is a number, for they have no end."""
+    """Generated frames; a pass is a number, for they have no end."""
 
-    hands: SyntheticHands
+    subject: Subject
+    generator: Generator
     count: int
 
     @property
     def origin(self) -> str:
         """What they are, in words."""
-        return f"synthetic hands, split {self.hands.split}, seed {self.hands.seed}"
+        plural = {Subject.HAND: "hands", Subject.BODY: "bodies"}[self.subject]
+        return f"synthetic {plural}, split {self.generator.split}, seed {self.generator.seed}"
 
     def __len__(self) -> int:
         """Frames a pass."""
         return self.count
 
-    def frame(self, place: int) -> HandFrame:
+    def frame(self, place: int) -> TrainingFrame:
         """Return the frame at a place of the endless sequence."""
-        return self.hands.frame(place)
+        return self.generator.frame(place)
 
 
-def _generated(recipe: Recipe) -> TrainingSet:
+def _hands(recipe: Recipe) -> TrainingSet:
+    return _generated(
+        Subject.HAND,
+        WATCHED_FRAMES,
+        SyntheticHands(split="train", seed=recipe.seed),
+        SyntheticHands(split="held_out", seed=recipe.seed),
+        recipe,
+        description="21 keypoints of one hand, the MSRA set; trained on generated depth maps alone",
+        meaning=HAND_KEYPOINT_MEANING,
+        skeleton=HAND_SKELETON,
+    )
+
+
+def _bodies(recipe: Recipe) -> TrainingSet:
+    """A cube that holds whoever stretches; people stand upright, and bring their own tilts."""
+    recipe = replace(
+        recipe,
+        side_mm=2400.0,
+        near_mm=500.0,
+        far_mm=6000.0,
+        handedness=None,
+        rotation_deg=min(recipe.rotation_deg, 15.0),
+        translation_vox=min(recipe.translation_vox, 8.0),
+        refiner_side_mm=2600.0,
+    )
+    return _generated(
+        Subject.BODY,
+        WATCHED_BODIES,
+        SyntheticBodies(split="train", seed=recipe.seed),
+        SyntheticBodies(split="held_out", seed=recipe.seed),
+        recipe,
+        description="15 keypoints of one person, the ITOP set; trained on generated depth maps "
+        "alone",
+        meaning=BODY_KEYPOINT_MEANING,
+        skeleton=BODY_SKELETON,
+    )
+
+
+def _generated(
+    subject: Subject,
+    watched: int,
+    train: Generator,
+    held: Generator,
+    recipe: Recipe,
+    *,
+    description: str,
+    meaning: dict[str, str],
+    skeleton: tuple[tuple[int, int], ...],
+) -> TrainingSet:
+    """meaning: of each keypoint, in order."""
     recipe = replace(recipe, detector=True)
-    held = SyntheticHands(split="held_out", seed=recipe.seed)
-    count = HAND_EPOCH_FRAMES if recipe.epoch_frames is None else recipe.epoch_frames
+    count = GENERATED_EPOCH_FRAMES if recipe.epoch_frames is None else recipe.epoch_frames
     return TrainingSet(
-        frames=GeneratedFrames(SyntheticHands(split="train", seed=recipe.seed), count),
-        held=held_out((held.frame(index) for index in range(WATCHED_FRAMES)), recipe),
-        watched=f"{WATCHED_FRAMES} generated frames, split held_out, seed {recipe.seed}",
+        frames=GeneratedFrames(subject, train, count),
+        held=held_out((held.frame(index) for index in range(watched)), recipe),
+        watched=f"{watched} generated frames, split held_out, seed {recipe.seed}",
         skipped={},
         recipe=recipe,
-        description="21 keypoints of one hand, the MSRA set; trained on generated depth maps alone",
-        subject=Subject.HAND,
-        keypoints=tuple(Keypoint(name=n, meaning=HAND_KEYPOINT_MEANING[n]) for n in HAND_KEYPOINTS),
-        skeleton=HAND_SKELETON,
+        description=description,
+        subject=subject,
+        keypoints=tuple(Keypoint(name=n, meaning=m) for n, m in meaning.items()),
+        skeleton=skeleton,
     )
 
 

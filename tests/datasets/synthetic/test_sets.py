@@ -2,6 +2,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -9,18 +10,19 @@ from typer.testing import CliRunner
 from tests.datasets import second_reader
 from v2vpose.__main__ import app
 from v2vpose.datasets.disk import check_dataset, open_dataset
-from v2vpose.datasets.synthetic import SyntheticHands
+from v2vpose.datasets.synthetic import SyntheticBodies, SyntheticHands
 from v2vpose.datasets.synthetic.cameras import Camera
 from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS
 from v2vpose.datasets.synthetic.sets import nyu_joints
 from v2vpose.geometry.camera import pixel_from_camera
-from v2vpose.model_store.importers.known_sets import NYU
+from v2vpose.model_store.importers.known_sets import ITOP, NYU
 
 CAMERA = Camera(hw=(480, 640), intrinsics=NYU.intrinsics)
 
 
-def synth(out: Path, kind: str, *, seed: int = 3) -> None:
+def synth(out: Path, kind: str, *, seed: int = 3, subject: str = "hand") -> None:
     command = ["synth", "--format", kind, "--frames", "3", "--test-frames", "2"]
+    command += ["--subject", subject]
     done = CliRunner().invoke(app, [*command, "--seed", str(seed), "--out", str(out)])
     assert done.exit_code == 0, done.output
 
@@ -138,3 +140,32 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path):
     assert done.exit_code == 1
     assert "expected an empty or a new directory" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("kind", ["png", "hdf5"])
+def test_bodies_have_itops_keypoints_and_no_hand(kind, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    synth(tmp_path / "set", kind, subject="body")
+    camera = None if kind == "png" else Camera(hw=(240, 320), intrinsics=ITOP.intrinsics)
+    expected = SyntheticBodies(split="train", seed=3, camera=camera).frame(0)
+    if kind == "hdf5":
+        with h5py.File(tmp_path / "set/train.h5") as file:
+            assert "is_left" not in file
+            assert list(file.attrs["keypoints"]) == list(ITOP.keypoints)
+            keypoints_mm, depth_mm = file["keypoints_mm"][0], file["depth_mm"][0]
+            assert file.attrs["fx_px"] == ITOP.intrinsics.fx_px
+    else:
+        first = (tmp_path / "set/train/labels.jsonl").read_text().splitlines()[0]
+        row = json.loads(first)
+        assert "handedness" not in row
+        keypoints_mm = np.array(row["keypoints_mm"])
+        depth_mm = cv2.imread(str(tmp_path / "set/train" / row["file"]), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(keypoints_mm, expected.keypoints_mm, atol=1e-3)
+    np.testing.assert_array_equal(depth_mm, np.rint(expected.depth_mm))
+
+
+def test_nyus_layout_is_refused_for_bodies(tmp_path):
+    command = ["synth", "--subject", "body", "--out", str(tmp_path / "set")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code != 0
+    assert "format nyu holds hands, found subject body" in done.output

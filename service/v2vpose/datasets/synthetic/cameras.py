@@ -1,6 +1,7 @@
 """Cameras of the generated frames: image size and intrinsics."""
 
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -9,13 +10,22 @@ from v2vpose.datasets.synthetic.kinematics import Array
 from v2vpose.values import Intrinsics
 
 # cols, rows, share, focal length / cols from..to.
+Kinds: TypeAlias = tuple[tuple[int, int, float, float, float], ...]
 # 4:3, RealSense 16:9, Kinect v2, Azure Kinect, 16:10.
-_KINDS: tuple[tuple[int, int, float, float, float], ...] = (
+HAND_KINDS: Final[Kinds] = (
     (320, 240, 0.66, 0.69, 1.88),
     (320, 180, 0.12, 0.69, 1.20),
     (320, 265, 0.08, 0.69, 0.90),
     (320, 288, 0.07, 0.74, 1.20),
     (320, 200, 0.07, 0.80, 1.40),
+)
+# What looks at whole people: structured light (ITOP's among it), then as above.
+BODY_KINDS: Final[Kinds] = (
+    (320, 240, 0.45, 0.81, 0.95),
+    (320, 240, 0.20, 0.58, 1.15),
+    (320, 180, 0.15, 0.60, 0.98),
+    (320, 265, 0.12, 0.69, 0.86),
+    (320, 288, 0.08, 0.74, 0.90),
 )
 # Focal lengths / cols that training never sees.
 HELD_OUT_SLOTS: tuple[tuple[float, float], ...] = ((0.78, 0.84), (1.05, 1.12), (1.42, 1.52))
@@ -40,10 +50,10 @@ def _in_slots(ratio: float) -> bool:
     return any(low <= ratio <= high for low, high in HELD_OUT_SLOTS)
 
 
-def sample_camera(rng: Generator, *, held_out: bool) -> Camera:
+def sample_camera(rng: Generator, *, held_out: bool, kinds: Kinds = HAND_KINDS) -> Camera:
     """Draw one; held-out cameras have focal lengths of HELD_OUT_SLOTS, the others never do."""
-    shares = np.array([k[2] for k in _KINDS])
-    cols, rows, _, low, high = _KINDS[rng.choice(len(_KINDS), p=shares / shares.sum())]
+    shares = np.array([k[2] for k in kinds])
+    cols, rows, _, low, high = kinds[rng.choice(len(kinds), p=shares / shares.sum())]
     while True:
         ratio = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         if _in_slots(ratio) == held_out:

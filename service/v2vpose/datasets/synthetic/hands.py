@@ -101,6 +101,8 @@ class SyntheticHands:
         camera: takes every frame; None: each frame has a camera of its own.
     """
 
+    keypoints: Final = HAND_KEYPOINTS
+
     def __init__(self, *, split: Split, seed: int, camera: Camera | None = None) -> None:
         if split not in SPLIT_KEY:
             raise ValueError(f"split must be one of {sorted(SPLIT_KEY)}, got {split!r}")

@@ -68,7 +68,7 @@ def build(canvas: Canvas, subject: Subject, held: list[Solid], rng: Generator) -
                 break
     if not joined:
         _add(canvas, alone, upper_arm(rng, subject.own_arm), _MAX_HIDDEN["body"])
-    _wrinkle(canvas.depth, canvas.labels, rng.uniform(0.0, 7.0), rng.normal(0.0, 0.15, (2, 2)))
+    wrinkle(canvas.depth, canvas.labels, rng.uniform(0.0, 7.0), rng.normal(0.0, 0.15, (2, 2)))
     if empty:
         return
     if rng.random() < WALL_SHARE:
@@ -132,7 +132,7 @@ def _loose(subject: Subject, rng: Generator) -> list[Solid]:
 
 
 @njit(cache=True)
-def _wrinkle(depth: DepthImage, labels: LabelImage, height_mm: float, waves: Array) -> None:
+def wrinkle(depth: DepthImage, labels: LabelImage, height_mm: float, waves: Array) -> None:
     """Give the body's pixels folds of cloth: two crossing sines. waves: (2, 2) radians per px."""
     for v in range(depth.shape[0]):
         for u in range(depth.shape[1]):

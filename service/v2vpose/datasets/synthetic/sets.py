@@ -1,8 +1,8 @@
-"""Generated hand frames written to disk as a data set, the same bytes for the same seed.
+"""Generated frames written to disk as a data set, the same bytes for the same seed.
 
 nyu: NYU's own layout, see `datasets.nyu`; one fixed camera, NYU's; right hands.
 png: {train,test}/<7 digits>.png, 16-bit millimetres, and labels.jsonl, a line for each frame.
-hdf5: {train,test}.h5 with depth_mm, keypoints_mm, is_left; NYU's camera.
+hdf5: {train,test}.h5 with depth_mm, keypoints_mm, of hands is_left; NYU's camera, or ITOP's.
 """
 
 import json
@@ -14,15 +14,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from v2vpose.datasets.synthetic.bodies import BodyFrame, SyntheticBodies
+from v2vpose.datasets.synthetic.body_rig import BODY_KEYPOINTS
 from v2vpose.datasets.synthetic.cameras import Camera
-from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS, HandFrame, SyntheticHands
+from v2vpose.datasets.synthetic.hands import HAND_KEYPOINTS, HandFrame, Split, SyntheticHands
 from v2vpose.errors import InvalidFieldError
 from v2vpose.geometry.camera import pixel_from_camera
-from v2vpose.model_store.importers.known_sets import NYU
+from v2vpose.model_store.importers.known_sets import ITOP, NYU, KnownSet
 from v2vpose.values import DepthArray, FloatArray, Handedness
 
 SetFormat: TypeAlias = Literal["nyu", "png", "hdf5"]
-_CAMERA: Final = Camera(hw=(NYU.wh_px[1], NYU.wh_px[0]), intrinsics=NYU.intrinsics)
+SetSubject: TypeAlias = Literal["hand", "body"]
+Frame: TypeAlias = HandFrame | BodyFrame
+
+
+def _camera_of(known: KnownSet) -> Camera:
+    return Camera(hw=(known.wh_px[1], known.wh_px[0]), intrinsics=known.intrinsics)
+
+
+_CAMERAS: Final = {"hand": _camera_of(NYU), "body": _camera_of(ITOP)}
 _NYU_CAMERAS, _NYU_JOINTS = 3, 36
 _UP_FROM_DOWN: Final = np.array([1.0, -1.0, 1.0])
 _MAT_HEADER: Final = b"MATLAB 5.0 MAT-file, written by v2vpose synth".ljust(116)
@@ -33,42 +43,52 @@ def write_set(
     out: Path,
     kind: SetFormat,
     *,
+    subject: SetSubject,
     frames: int,
     test_frames: int,
     seed: int,
-    track: Callable[[Iterator[HandFrame], str, int], Iterator[HandFrame]],
+    track: Callable[[Iterator[Frame], str, int], Iterator[Frame]],
 ) -> None:
     """Write a train and a test split; people, cameras and noise of the test are held out.
 
     Args:
         out: directory, must not hold a set yet.
         kind: its format on disk.
+        subject: what it shows.
         frames: of the train split.
         test_frames: of the test split.
         seed: which frames.
         track: passes the frames of a split on (name, count), to show how far it is.
 
     Raises:
-        InvalidFieldError: `out` holds something, or a package of the extra `train` is missing.
+        InvalidFieldError: `out` holds something, a package of the extra `train` is missing, or the
+            format is not for bodies.
     """
+    if kind == "nyu" and subject != "hand":
+        raise InvalidFieldError(
+            f"format nyu holds hands, found subject {subject}; take png or hdf5"
+        )
     if out.exists() and any(out.iterdir()):
         raise InvalidFieldError(f"{out}: expected an empty or a new directory, found files in it")
     for split, count in {"train": frames, "test": test_frames}.items():
-        generated = track(_generate(kind, split, count, seed), split, count)
+        generated = track(_generate(kind, subject, split, count, seed), split, count)
         _WRITERS[kind](out, split, count, generated)
 
 
-def _generate(kind: SetFormat, split: str, count: int, seed: int) -> Iterator[HandFrame]:
-    hands = SyntheticHands(
-        split="train" if split == "train" else "held_out",
-        seed=seed,
-        camera=None if kind == "png" else _CAMERA,
-    )
+def _generate(
+    kind: SetFormat, subject: SetSubject, name: str, count: int, seed: int
+) -> Iterator[Frame]:
+    split: Split = "train" if name == "train" else "held_out"
+    camera = None if kind == "png" else _CAMERAS[subject]
+    if subject == "body":
+        bodies = SyntheticBodies(split=split, seed=seed, camera=camera)
+        return (bodies.frame(index) for index in range(count))
+    hands = SyntheticHands(split=split, seed=seed, camera=camera)
     frame = hands.right_hand_frame if kind == "nyu" else hands.frame
     return (frame(index) for index in range(count))
 
 
-def _write_nyu(out: Path, split: str, count: int, frames: Iterator[HandFrame]) -> None:
+def _write_nyu(out: Path, split: str, count: int, frames: Iterator[Frame]) -> None:
     """Green is the high byte of a millimetre value, blue the low one."""
     try:
         from scipy.io import savemat  # noqa: PLC0415  # an extra
@@ -111,7 +131,7 @@ def nyu_joints(keypoints_mm: FloatArray) -> FloatArray:
     return np.stack(points)
 
 
-def _write_png(out: Path, split: str, count: int, frames: Iterator[HandFrame]) -> None:
+def _write_png(out: Path, split: str, count: int, frames: Iterator[Frame]) -> None:
     folder = _made(out / split)
     digits = max(7, len(str(count)))
     with (folder / "labels.jsonl").open("w", encoding="ascii") as labels:
@@ -119,32 +139,40 @@ def _write_png(out: Path, split: str, count: int, frames: Iterator[HandFrame]) -
             name = f"{index:0{digits}d}.png"
             cv2.imwrite(str(folder / name), _millimetres(frame.depth_mm).astype(np.uint16))
             camera = frame.intrinsics
-            row: dict[str, Any] = {"file": name, "handedness": frame.handedness.value}
+            row: dict[str, Any] = {"file": name}
+            if isinstance(frame, HandFrame):
+                row["handedness"] = frame.handedness.value
             for axis in ("fx_px", "fy_px", "cx_px", "cy_px"):
                 row[axis] = round(getattr(camera, axis), 4)
             row["keypoints_mm"] = np.round(frame.keypoints_mm, 3).tolist()
             labels.write(json.dumps(row) + "\n")
 
 
-def _write_hdf5(out: Path, split: str, count: int, frames: Iterator[HandFrame]) -> None:
+def _write_hdf5(out: Path, split: str, count: int, frames: Iterator[Frame]) -> None:
     try:
         import h5py  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise InvalidFieldError("HDF5 needs h5py: pip install 'v2vpose[train]'") from error
-    hw, camera = _CAMERA.hw, _CAMERA.array()
     with h5py.File(_made(out) / f"{split}.h5", "w") as file:
-        depth = file.create_dataset(
-            "depth_mm", (count, *hw), np.uint16, chunks=(1, *hw), compression="gzip"
-        )
-        keypoints = file.create_dataset("keypoints_mm", (count, len(HAND_KEYPOINTS), 3), np.float64)
-        is_left = file.create_dataset("is_left", (count,), np.bool_)
-        file.attrs["keypoints"] = list(HAND_KEYPOINTS)
-        for name, value in zip(("fx_px", "fy_px", "cx_px", "cy_px"), camera, strict=True):
-            file.attrs[name] = value
         for index, frame in enumerate(frames):
-            depth[index] = _millimetres(frame.depth_mm)
-            keypoints[index] = frame.keypoints_mm
-            is_left[index] = frame.handedness is Handedness.LEFT
+            if not index:
+                _lay_out(file, frame, count)
+            file["depth_mm"][index] = _millimetres(frame.depth_mm)
+            file["keypoints_mm"][index] = frame.keypoints_mm
+            if isinstance(frame, HandFrame):
+                file["is_left"][index] = frame.handedness is Handedness.LEFT
+
+
+def _lay_out(file: Any, first: Frame, count: int) -> None:
+    """Make an HDF5 file's empty tables. file: an open h5py.File."""
+    hw, of_hands = first.depth_mm.shape, isinstance(first, HandFrame)
+    file.create_dataset("depth_mm", (count, *hw), np.uint16, chunks=(1, *hw), compression="gzip")
+    file.create_dataset("keypoints_mm", (count, *first.keypoints_mm.shape), np.float64)
+    if of_hands:
+        file.create_dataset("is_left", (count,), np.bool_)
+    file.attrs["keypoints"] = list(HAND_KEYPOINTS if of_hands else BODY_KEYPOINTS)
+    for name in ("fx_px", "fy_px", "cx_px", "cy_px"):
+        file.attrs[name] = getattr(first.intrinsics, name)
 
 
 _WRITERS: Final = {"nyu": _write_nyu, "png": _write_png, "hdf5": _write_hdf5}

@@ -6,8 +6,8 @@ Whatever a member raises costs only the crops that made it raise.
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from v2vpose.serving.engines.messages import Answer
 from v2vpose.serving.ports import Member
 from v2vpose.serving.self_test import SelfTest, warm_up
 from v2vpose.values import Decode, MemberAnswer, TargetCrop
+
+_TELL_WITHIN_S: Final = 0.005
 
 
 def warmed(
@@ -69,6 +71,20 @@ def answer(
         for stage, seconds in alone.stage_s.items():
             total_s[stage] = total_s.get(stage, 0.0) + seconds
     return Answer.of(number, epoch, found, total_s, error)
+
+
+def in_groups(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
+    """Yield answers soon after they came, and quick ones together."""
+    group: list[Answer] = []
+    told_s = time.perf_counter()
+    for one in answers:
+        group.append(one)
+        if time.perf_counter() - told_s > _TELL_WITHIN_S:
+            yield group
+            group = []
+            told_s = time.perf_counter()
+    if group:
+        yield group
 
 
 def _limit_threads(threads: int) -> None:

@@ -12,6 +12,7 @@ import torch
 from v2vpose.backends import BackendName, BackendWish, chosen_backend
 from v2vpose.member import load_member, net_shape
 from v2vpose.model_store import ModelVersion
+from v2vpose.serving.engines import holders
 from v2vpose.serving.engines.messages import Job, Start
 from v2vpose.serving.engines.placement import WorkerPlan, automatic, available_cores
 from v2vpose.serving.engines.shared_crops import SharedCrops
@@ -30,7 +31,6 @@ from v2vpose.serving.ports import (
 from v2vpose.serving.self_test import SelfTest, load_self_test
 
 _LOG: Final = logging.getLogger(__name__)
-_WELL: Final = (MemberState.UP, MemberState.LATE, MemberState.DOWN)  # from best to worst
 
 
 class LocalEngine:
@@ -95,12 +95,7 @@ class LocalEngine:
 
     def states(self, replica: int) -> Mapping[int, MemberState]:
         """See `ports.Engine`; a member is as well as the best worker that holds it."""
-        states: dict[int, MemberState] = {}
-        for supervisor in self._of(replica):
-            for epoch in supervisor.plan.epochs:
-                known = states.get(epoch, MemberState.DOWN)
-                states[epoch] = min(known, supervisor.worker.state, key=_WELL.index)
-        return states
+        return holders.states(self._of(replica))
 
     def submit(self, batch: Batch, replica: int, epochs: frozenset[int], to: Listener) -> None:
         """See `ports.Engine`."""
@@ -112,10 +107,10 @@ class LocalEngine:
                 asyncio.get_running_loop().call_soon(to.failed, epoch)
             return
         region, refs = written
-        shares = self._shares(replica, epochs)
+        shares = holders.shares(self._of(replica), epochs)
         reading = _Countdown(len(shares), partial(self._crops.release, region))
         number = next(self._numbers)
-        for supervisor, share in shares.items():
+        for supervisor, share in shares:
             rows = {epoch: batch.rows_of(epoch) for epoch in share}
             supervisor.worker.ask(Job(number, refs, batch.decode, rows), to, reading.step)
 
@@ -139,25 +134,6 @@ class LocalEngine:
 
     def _of(self, replica: int) -> list[Supervisor]:
         return [each for each in self._supervisors if each.plan.replica == replica]
-
-    def _shares(self, replica: int, epochs: frozenset[int]) -> dict[Supervisor, list[int]]:
-        """Deal members out to the workers that hold them: the best ones, the least loaded first.
-
-        Members with fewer holders are dealt first, so that the others can even things out.
-        """
-        holders = {
-            epoch: [each for each in self._of(replica) if epoch in each.plan.epochs]
-            for epoch in sorted(epochs)
-        }
-        shares: dict[Supervisor, list[int]] = {}
-
-        def burden(supervisor: Supervisor) -> tuple[int, int]:
-            worker = supervisor.worker
-            return _WELL.index(worker.state), worker.load + len(shares.get(supervisor, ()))
-
-        for epoch in sorted(holders, key=lambda epoch: len(holders[epoch])):
-            shares.setdefault(min(holders[epoch], key=burden), []).append(epoch)
-        return shares
 
     def _changed(self) -> None:
         self._notify()

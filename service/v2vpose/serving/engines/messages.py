@@ -74,10 +74,14 @@ class Job(NamedTuple):
     decode: Decode
     rows: dict[int, tuple[int, ...]]
 
-    def packed(self) -> bytes:
+    def plain(self) -> tuple[Any, ...]:
         """Return the job as it travels: plain tuples, which pickle in a tenth of the time."""
         crops = tuple(tuple(crop) for crop in self.crops)
-        return packed((self.number, crops, self.decode.value, self.rows))
+        return self.number, crops, self.decode.value, self.rows
+
+    def packed(self) -> bytes:
+        """Return the message to a worker process."""
+        return packed(self.plain())
 
     @classmethod
     def unpacked(cls, message: tuple[Any, ...]) -> Self:

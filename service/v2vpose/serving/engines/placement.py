@@ -30,7 +30,7 @@ class WorkerPlan:
     Attributes:
         replica: which copy of the ensemble it belongs to.
         epochs: the members it holds; they work in turn.
-        device: `cpu`, or `cuda:N`.
+        device: `cpu`, `cuda:N`, or `gpu` for one that somebody else picks.
         threads: how many it may use.
     """
 
@@ -60,6 +60,27 @@ def automatic(
     return tuple(plans)
 
 
+def in_actors(
+    epochs: Sequence[int], *, actors: int, threads: int, device: str, replicas: int
+) -> tuple[WorkerPlan, ...]:
+    """Place every replica of an ensemble in so many actors, or in one a member if that is fewer.
+
+    Where the actors are, and on which device, is left to who runs them; else as on cores.
+
+    Args:
+        epochs: the epoch checkpoints.
+        actors: of each replica.
+        threads: how many each may use.
+        device: `cpu` or `gpu`, for people.
+        replicas: copies of the ensemble.
+    """
+    return tuple(
+        WorkerPlan(replica, held, device, threads)
+        for replica in range(replicas)
+        for held in _dealt(epochs, min(actors, len(epochs)))
+    )
+
+
 def available_cores() -> int:
     """Return how many cores this process may use: affinity, and the container's quota."""
     cores = len(os.sched_getaffinity(0))
@@ -72,15 +93,14 @@ def available_cores() -> int:
 
 def _on_cores(replica: int, epochs: Sequence[int], cores: int) -> list[WorkerPlan]:
     workers = min(cores, len(epochs))
+    threads = max(1, cores // workers)
+    return [WorkerPlan(replica, held, threads=threads) for held in _dealt(epochs, workers)]
+
+
+def _dealt(epochs: Sequence[int], workers: int) -> list[tuple[int, ...]]:
+    """Return the members that each worker holds: as many each; all hold what is left over."""
     even = len(epochs) - len(epochs) % workers
-    return [
-        WorkerPlan(
-            replica,
-            (*epochs[first:even:workers], *epochs[even:]),
-            threads=max(1, cores // workers),
-        )
-        for first in range(workers)
-    ]
+    return [(*epochs[first:even:workers], *epochs[even:]) for first in range(workers)]
 
 
 def _on_gpus(replica: int, epochs: Sequence[int], gpus: int, replicas: int) -> list[WorkerPlan]:

@@ -21,8 +21,7 @@ import ray  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
 from v2vpose.errors import UnavailableError  # noqa: E402
-from v2vpose.serving.engines.messages import Answer  # noqa: E402
-from v2vpose.serving.engines.ray_actor import ActorRecipe, Hello, MemberActor  # noqa: E402
+from v2vpose.serving.engines.ray_actor import ActorRecipe, Hello, WorkerActor  # noqa: E402
 
 NAMESPACE: Final = "v2vpose"
 ActorError: Final[type[Exception]] = RayError
@@ -31,10 +30,10 @@ ActorError: Final[type[Exception]] = RayError
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one member takes of a node.
+    """What one actor takes of a node.
 
     Attributes:
-        cpus: cores; also the threads it may use, at least one.
+        cpus: cores; also the threads each member may use, at least one.
         gpus: of one GPU, for example 0.1; 0 = it runs on cores.
     """
 
@@ -66,6 +65,12 @@ def connect(address: str) -> None:
         raise UnavailableError(f"no Ray cluster at {address}: {error}") from error
 
 
+def node_cores() -> list[float]:
+    """Return how many cores each node of the cluster has that has any; blocks."""
+    cores = (node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+    return [count for count in cores if count > 0]
+
+
 class ActorHandle:
     """One named actor, from here; made if it is not there yet. The constructor blocks.
 
@@ -81,7 +86,7 @@ class ActorHandle:
             self._actor: Any = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:
             self.adopted = False
-            self._actor = _MEMBER_ACTOR.options(
+            self._actor = _WORKER_ACTOR.options(
                 name=name,
                 namespace=NAMESPACE,
                 lifetime="detached",
@@ -94,20 +99,24 @@ class ActorHandle:
             ).remote(recipe, _end_current_actor)
 
     def join(self, front: str) -> Awaitable[Hello]:
-        """See `MemberActor.join`."""
+        """See `WorkerActor.join`."""
         return self._actor.join.remote(front)  # type: ignore[no-any-return]
 
     def watch(self, front: str, wait_s: float) -> Awaitable[int]:
-        """See `MemberActor.watch`."""
+        """See `WorkerActor.watch`."""
         return self._actor.watch.remote(front, wait_s)  # type: ignore[no-any-return]
 
     def leave(self, front: str) -> Awaitable[int]:
-        """See `MemberActor.leave`."""
+        """See `WorkerActor.leave`."""
         return self._actor.leave.remote(front)  # type: ignore[no-any-return]
 
-    def answer(self, crops: Any, rows: tuple[int, ...], number: int) -> Awaitable[Answer]:
-        """See `MemberActor.answer`; the crops may be a `stored` reference to them."""
-        return self._actor.answer.remote(crops, rows, number)  # type: ignore[no-any-return]
+    def answer(self, front: str, job: bytes, depth: Any) -> Any:
+        """See `WorkerActor.answer`; the depth may be a `stored` reference to it."""
+        return self._actor.answer.remote(front, job, depth)
+
+    def more(self, front: str, number: int) -> Any:
+        """See `WorkerActor.more`."""
+        return self._actor.more.remote(front, number)
 
     def kill(self, *, for_good: bool) -> None:
         """End its process now; Ray starts it again unless this is for good."""
@@ -123,4 +132,4 @@ def _end_current_actor() -> None:
     ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
 
 
-_MEMBER_ACTOR: Final = ray.remote(MemberActor)
+_WORKER_ACTOR: Final = ray.remote(WorkerActor)

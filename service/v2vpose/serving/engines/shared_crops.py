@@ -100,17 +100,30 @@ class CropsView:
 
     def crop(self, ref: CropRef) -> TargetCrop:
         """Return a crop whose depth lies in the segment; good until the job is answered."""
-        rows, cols = ref.hw
-        depth_mm = np.frombuffer(
-            self._memory, dtype=np.float32, count=rows * cols, offset=ref.offset
-        )
-        return TargetCrop(
-            depth_mm=depth_mm.reshape(rows, cols),
-            intrinsics=Intrinsics(*ref.intrinsics),
-            reference_point_mm=np.array(ref.reference_point_mm),
-            side_mm=ref.side_mm,
-            wants_slices=ref.wants_slices,
-        )
+        return crop_in(self._memory, ref)
+
+
+def crop_in(memory: mmap.mmap | bytes, ref: CropRef) -> TargetCrop:
+    """Return a crop whose depth lies in this memory."""
+    rows, cols = ref.hw
+    depth_mm = np.frombuffer(memory, dtype=np.float32, count=rows * cols, offset=ref.offset)
+    return TargetCrop(
+        depth_mm=depth_mm.reshape(rows, cols),
+        intrinsics=Intrinsics(*ref.intrinsics),
+        reference_point_mm=np.array(ref.reference_point_mm),
+        side_mm=ref.side_mm,
+        wants_slices=ref.wants_slices,
+    )
+
+
+def depth_of(crops: Sequence[TargetCrop]) -> tuple[bytes, tuple[CropRef, ...]]:
+    """Return the depth of crops as one string of bytes, for where no memory is shared."""
+    pieces, refs, offset = [], [], 0
+    for crop in crops:
+        pieces.append(crop.depth_mm.tobytes())
+        refs.append(_ref(crop, offset))
+        offset += len(pieces[-1])
+    return b"".join(pieces), tuple(refs)
 
 
 def _ref(crop: TargetCrop, offset: int) -> CropRef:

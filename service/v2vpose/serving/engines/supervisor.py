@@ -12,6 +12,7 @@ from v2vpose.serving.engines.messages import Start
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.watchdog import Patience
 from v2vpose.serving.engines.worker_process import WorkerProcess
+from v2vpose.serving.ports import MemberState
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -74,6 +75,16 @@ class Supervisor:
         self._on_change = on_change
         self.worker = self._new_worker()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> MemberState:
+        """The state of its process."""
+        return self.worker.state
+
+    @property
+    def load(self) -> int:
+        """How many members' answers are awaited."""
+        return self.worker.load
 
     async def start(self) -> None:
         """Start the worker for the first time, and watch over it from then on.

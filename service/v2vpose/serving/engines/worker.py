@@ -9,14 +9,13 @@ import ctypes
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 from v2vpose.errors import InvalidModelError
-from v2vpose.serving.engines.asking import answer, warmed
+from v2vpose.serving.engines.asking import answer, in_groups, warmed
 from v2vpose.serving.engines.messages import (
     Answer,
     Broken,
@@ -31,7 +30,6 @@ from v2vpose.serving.engines.shared_crops import CropsView
 from v2vpose.serving.ports import Member
 
 _PR_SET_PDEATHSIG: Final = 1
-_SEND_WITHIN_S: Final = 0.005
 
 
 class Worker:
@@ -99,16 +97,8 @@ def _started(start: Start, connection: socket.socket) -> Worker | None:
 
 def _work(worker: Worker, job: Job, connection: socket.socket) -> None:
     """Ask every member named in the job; send each answer soon, and quick ones together."""
-    waiting: list[Answer] = []
-    sent_s = time.perf_counter()
-    for epoch in job.rows:
-        waiting.append(worker.answer(job, epoch))
-        if time.perf_counter() - sent_s > _SEND_WITHIN_S:
-            connection.sendall(packed(waiting))
-            waiting = []
-            sent_s = time.perf_counter()
-    if waiting:
-        connection.sendall(packed(waiting))
+    for group in in_groups(worker.answer(job, epoch) for epoch in job.rows):
+        connection.sendall(packed(group))
 
 
 if __name__ == "__main__":

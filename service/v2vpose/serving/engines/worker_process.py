@@ -3,28 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from v2vpose.errors import InvalidModelError, UnavailableError
 from v2vpose.serving.engines.child import Child
+from v2vpose.serving.engines.docket import FAILURES_TO_KILL, Docket
 from v2vpose.serving.engines.messages import Answer, Broken, Job, Ready, Start, packed
 from v2vpose.serving.engines.watchdog import Patience, Watchdog
-from v2vpose.serving.ports import Listener, MemberReply, MemberState
+from v2vpose.serving.ports import Listener, MemberState
 
 _LOG: Final = logging.getLogger(__name__)
 _MODULE: Final = "v2vpose.serving.engines.worker"
 _NEVER_STARTED: Final = 127
-_FAILURES_TO_KILL: Final = 3  # a device error often stays until the process ends
-
-
-@dataclass(slots=True)
-class _Task:
-    """A job that is out: who waits for it, which members are missing, what to do at its end."""
-
-    to: Listener
-    missing: set[int]
-    on_done: Callable[[], None]
 
 
 class WorkerProcess:
@@ -42,19 +32,17 @@ class WorkerProcess:
     ) -> None:
         self.state = MemberState.DOWN
         self._name = name
-        self._index = index
         self._patience = patience
         self._on_change = on_change
         self._child: Child | None = None
         self._told: asyncio.Future[Ready | Broken] = asyncio.get_running_loop().create_future()
-        self._tasks: dict[int, _Task] = {}  # by number of the job
-        self._failures: dict[int, int] = {}  # by epoch: batches in a row without any keypoints
+        self._docket = Docket(name, index)
         self._watchdog = Watchdog(patience, on_late=self._be_late, on_hung=self._be_hung)
 
     @property
     def load(self) -> int:
         """How many members' answers are awaited."""
-        return sum(len(task.missing) for task in self._tasks.values())
+        return self._docket.load
 
     @property
     def pid(self) -> int | None:
@@ -100,7 +88,7 @@ class WorkerProcess:
         """
         if self._child is None:
             raise RuntimeError("start comes first")
-        self._tasks[job.number] = _Task(to, set(job.rows), on_done)
+        self._docket.enter(job.number, job.rows, to, on_done)
         self._watchdog.begin()
         self._child.send(job.packed())
 
@@ -153,45 +141,24 @@ class WorkerProcess:
 
     def _take_answers(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
-            self._take_answer(answer)
+            self._docket.take(answer)
         if self.state is MemberState.LATE:
             self._change(MemberState.UP)
-        self._watchdog.heard(has_work=bool(self._tasks))
-        if any(failures >= _FAILURES_TO_KILL for failures in self._failures.values()):
-            _LOG.error("%s failed %d times in a row: killed", self._name, _FAILURES_TO_KILL)
+        self._watchdog.heard(has_work=bool(self._docket.load))
+        if self._docket.is_failing:
+            _LOG.error("%s failed %d times in a row: killed", self._name, FAILURES_TO_KILL)
             self.kill()
-
-    def _take_answer(self, answer: Answer) -> None:
-        if answer.error is not None:
-            _LOG.error("%s: epoch %d failed: %s", self._name, answer.epoch, answer.error)
-        answers = answer.answers()
-        if answers:
-            self._failures.pop(answer.epoch, None)
-        else:
-            self._failures[answer.epoch] = self._failures.get(answer.epoch, 0) + 1
-        task = self._tasks[answer.number]
-        task.missing.remove(answer.epoch)
-        if not task.missing:
-            del self._tasks[answer.number]
-            task.on_done()
-        task.to.replied(answer.epoch, MemberReply(answers, answer.stage_s, worker=self._index))
 
     def _close(self) -> None:
         """Handle the end of the socket: the process has ended, or is about to."""
-        tasks, self._tasks = self._tasks, {}
-        self._watchdog.heard(has_work=bool(self._tasks))
+        self._watchdog.heard(has_work=False)
         self._change(MemberState.DOWN)
-        for task in tasks.values():
-            task.on_done()
-            for epoch in task.missing:
-                task.to.failed(epoch)
+        self._docket.give_up()
 
     def _be_late(self) -> None:
         if self.state is MemberState.UP:
             self._change(MemberState.LATE)
-        for task in list(self._tasks.values()):
-            for epoch in list(task.missing):
-                task.to.late(epoch)
+        self._docket.be_late()
 
     def _be_hung(self) -> None:
         _LOG.error("%s was silent for %g s: killed", self._name, self._watchdog.hung_s)

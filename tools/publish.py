@@ -1,10 +1,10 @@
-"""Turn what `v2vpose train --dataset hand` wrote into a published version, with measured figures.
+"""Turn what `v2vpose train --dataset hand` or `body` wrote into a published version, with figures.
 
-    python tools/publish_hand.py --version runs/store/hand/1 --epochs 5 6 7 8 9
+    python tools/publish.py --version runs/store/hand/1 --epochs 5 6 7 8 9
 
-Keeps the chosen epoch checkpoints, fits the judge of handedness, chooses from how sure on it sees a
-hand at all, calibrates confidence, and writes all that and the figures into `manifest.json`; the
-figures are those of `v2vpose evaluate --frames 1000`.
+Keeps the chosen epoch checkpoints and writes decoding and figures into `manifest.json`; for hands
+also the judge: what its lead is worth, from how sure on it sees a hand at all; and what confidence
+is worth. The figures are those of `v2vpose evaluate`.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from v2vpose.datasets.synthetic import EmptyScenes, SyntheticHands
+from v2vpose.datasets.synthetic import EmptyScenes, SyntheticBodies, SyntheticHands
 from v2vpose.estimator import Estimator, Options
 from v2vpose.evaluation.distance import distances_mm
-from v2vpose.evaluation.measure import figures, measure
+from v2vpose.evaluation.mean_ap import mean_ap
+from v2vpose.evaluation.measure import Measured, figures, measure
 from v2vpose.evaluation.refusal import refusals
 from v2vpose.evaluation.reliability import WITHIN_MM, fitted
 from v2vpose.model_store import (
@@ -26,6 +27,7 @@ from v2vpose.model_store import (
     HandednessJudge,
     ModelStore,
     ModelVersion,
+    Subject,
     write_manifest,
 )
 from v2vpose.training.samples import bbox_midpoint
@@ -40,14 +42,32 @@ def measured(version: ModelVersion, *, frames: int, seed: int) -> dict[str, Any]
     """Measure a version on held-out frames."""
     manifest = version.manifest
     estimator = Estimator.load(version)
-    hands = SyntheticHands(split="held_out", seed=seed)
-    generated = (hands.frame(i) for i in track(range(frames), "estimating"))
-    return {
-        "data": f"synthetic hands, split held_out, seed {seed}",
-        "centre_source": "own detector and judge, then the refiner; handedness by the judge",
+    is_body = manifest.subject is Subject.BODY
+    held_out = (SyntheticBodies if is_body else SyntheticHands)(split="held_out", seed=seed)
+    found = measure(estimator, (held_out.frame(i) for i in track(range(frames), "estimating")))
+    facts = {
+        "data": f"synthetic {'bodies' if is_body else 'hands'}, split held_out, seed {seed}",
+        "centre_source": "own detector, then the refiner"
+        if is_body
+        else "own detector and judge, then the refiner; handedness by the judge",
         "command": f"v2vpose evaluate --model {manifest.model} --model-version "
         f"{manifest.version} --frames {frames} --seed {seed}",
-    } | figures(measure(estimator, generated))
+    } | figures(found)
+    if is_body:
+        del facts["handedness_right_percent"]
+        facts["map_10cm_percent"] = precision(found)
+    return facts
+
+
+def precision(found: Measured) -> dict[str, Any]:
+    """Return ITOP's figure of the ensemble by decoding; an unanswered frame has found nothing."""
+    answered = len(found.truth_mm) / (len(found.truth_mm) + len(found.unanswered))
+    result = {}
+    for decode, each_mm in found.found_mm.items():
+        reached = mean_ap(distances_mm(each_mm.mean(axis=1), found.truth_mm), answered=answered)
+        parts = {part: round(percent, 2) for part, percent in reached.per_part_percent.items()}
+        result[decode.value] = {"mean": round(reached.mean_percent, 2)} | parts
+    return result
 
 
 def fitted_judge(version: ModelVersion, *, frames: int, seed: int) -> HandednessJudge:
@@ -98,7 +118,7 @@ def fitted_calibration(version: ModelVersion, *, frames: int, seed: int) -> Cali
 
 
 def main() -> None:
-    """Choose epochs, fit the judge, measure, and write it all into the manifest."""
+    """Choose epochs, fit the judge of hands, measure, and write it all into the manifest."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--version", type=Path, default=Path("runs/store/hand/1"))
     parser.add_argument("--epochs", type=int, nargs="+", required=True)
@@ -120,16 +140,17 @@ def main() -> None:
         }
     )
     write_manifest(args.version, manifest)
-    judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
-    manifest = manifest.model_copy(update={"judge": judge})
-    write_manifest(args.version, manifest)
-    least = least_confidence(store.open(model, number), scenes=500, seed=TUNING_SEED)
-    judge = judge.model_copy(update={"min_confidence": least})
-    manifest = manifest.model_copy(update={"judge": judge})
-    write_manifest(args.version, manifest)
-    worth = fitted_calibration(store.open(model, number), frames=500, seed=TUNING_SEED)
-    manifest = manifest.model_copy(update={"calibration": worth})
-    write_manifest(args.version, manifest)
+    if manifest.handedness is not None:
+        judge = fitted_judge(store.open(model, number), frames=300, seed=JUDGE_SEED)
+        manifest = manifest.model_copy(update={"judge": judge})
+        write_manifest(args.version, manifest)
+        least = least_confidence(store.open(model, number), scenes=500, seed=TUNING_SEED)
+        judge = judge.model_copy(update={"min_confidence": least})
+        manifest = manifest.model_copy(update={"judge": judge})
+        write_manifest(args.version, manifest)
+        worth = fitted_calibration(store.open(model, number), frames=500, seed=TUNING_SEED)
+        manifest = manifest.model_copy(update={"calibration": worth})
+        write_manifest(args.version, manifest)
     found = measured(store.open(model, number), frames=args.frames, seed=args.seed)
     write_manifest(args.version, manifest.model_copy(update={"figures": found}))
     for record in trained.epochs:

@@ -6,33 +6,36 @@ an actor that hangs. The rules for late, hung and failing are those of a local w
 
 import asyncio
 import logging
+import pickle
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from v2vpose.errors import InvalidModelError, PoseError, UnavailableError
-from v2vpose.serving.engines.messages import Answer, Broken
+from v2vpose.serving.engines.docket import FAILURES_TO_KILL, Docket
+from v2vpose.serving.engines.messages import Broken, Job
+from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.ray_actor import Hello, this_machine
 from v2vpose.serving.engines.ray_cluster import ActorError, ActorHandle
 from v2vpose.serving.engines.supervisor import BackOff
 from v2vpose.serving.engines.watchdog import Patience, Watchdog
-from v2vpose.serving.ports import Listener, MemberReply, MemberState
+from v2vpose.serving.ports import Listener, MemberState
 
 _LOG: Final = logging.getLogger(__name__)
 _WATCH_S: Final = 5.0
 _LEAVE_S: Final = 2.0
-_FAILURES_TO_KILL: Final = 3  # as in a local worker
 
 _T = TypeVar("_T")
 
 
-class RayMember:
-    """One member of one replica, through all lives of its actor.
+class RayWorker:
+    """Members of one replica, through all lives of the actor that holds them.
 
     Args:
         name: for people.
-        epoch: which member.
         index: which actor of the engine this is.
+        plan: what it holds.
         front: names this front end to the actor.
         hold: finds the actor or makes it; blocks.
         patience: how long it may be silent.
@@ -44,8 +47,8 @@ class RayMember:
         self,
         *,
         name: str,
-        epoch: int,
         index: int,
+        plan: WorkerPlan,
         front: str,
         hold: Callable[[], ActorHandle],
         patience: Patience,
@@ -54,9 +57,8 @@ class RayMember:
     ) -> None:
         self.state = MemberState.DOWN
         self.restarts = 0
-        self.epoch = epoch
+        self.plan = plan
         self._name = name
-        self._index = index
         self._front = front
         self._hold = hold
         self._patience = patience
@@ -66,9 +68,8 @@ class RayMember:
         self._slowest_s = 0.0
         self._actor: ActorHandle | None = None
         self._hello: Hello | None = None
-        self._tasks: dict[int, Listener] = {}  # who waits, by number of the job
+        self._docket = Docket(name, index)
         self._idle = asyncio.Event()
-        self._failures = 0  # batches in a row without any keypoints
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -76,6 +77,11 @@ class RayMember:
     def name(self) -> str:
         """For people: what it is, and where it runs."""
         return self._name if self._hello is None else f"{self._name} on {self._hello.node}"
+
+    @property
+    def load(self) -> int:
+        """How many members' answers are awaited."""
+        return self._docket.load
 
     @property
     def pid(self) -> int | None:
@@ -105,23 +111,23 @@ class RayMember:
             _LOG.warning("%s is there, but not up", self._name)
         self._keeper = asyncio.create_task(self._keep_joined(), name=f"keep {self._name} joined")
 
-    def ask(self, number: int, crops: Any, rows: tuple[int, ...], to: Listener) -> None:
+    def ask(self, job: Job, depth: Any, to: Listener) -> None:
         """Give the actor a job.
 
         Args:
-            number: names the job.
-            crops: of the batch, packed, or stored.
-            rows: those to look at.
-            to: hears of this member once.
+            job: what to do; its crops are places in the depth.
+            depth: of the crops, or a `stored` reference to it.
+            to: hears of every member named in the job, once.
         """
         if self._actor is None or self.state is MemberState.DOWN:
-            asyncio.get_running_loop().call_soon(to.failed, self.epoch)
+            for epoch in job.rows:
+                asyncio.get_running_loop().call_soon(to.failed, epoch)
             return
-        self._tasks[number] = to
+        self._docket.enter(job.number, job.rows, to)
         self._idle.clear()
         self._watchdog.begin()
-        reply = _future(self._actor.answer(crops, rows, number))
-        reply.add_done_callback(lambda future: self._take(number, future))
+        content = pickle.dumps(job.plain(), protocol=pickle.HIGHEST_PROTOCOL)
+        self._await(job.number, self._actor.answer(self._front, content, depth))
 
     async def stop(self, *, grace_s: float) -> None:
         """Let the actor finish our jobs within the grace, then leave it; the last one ends it."""
@@ -130,7 +136,7 @@ class RayMember:
             await asyncio.wait({self._keeper})
             self._keeper = None
         self._change(MemberState.DOWN)
-        if self._tasks:
+        if self._docket.load:
             await _within(grace_s, self._idle.wait())
         self._give_up()
         actor, self._actor = self._actor, None
@@ -160,7 +166,6 @@ class RayMember:
                 raise InvalidModelError(hello.told.text)
             raise UnavailableError(f"{self._name} could not start: {hello.told.text}")
         self._hello = hello
-        self._failures = 0
         self._slowest_s = hello.told.slowest_s
         self._watchdog.learn(self._slowest_s)
         self._lost.clear()
@@ -203,43 +208,48 @@ class RayMember:
                 if watch.exception() is not None:
                     return
                 # a queue of several front ends is no silence
-                self._watchdog.learn(self._slowest_s * watch.result())
+                others = watch.result() - 1
+                self._watchdog.learn(self._slowest_s * (1 + others * len(self.plan.epochs)))
         finally:
             lost.cancel()
 
-    def _take(self, number: int, future: "asyncio.Future[Answer]") -> None:
-        """Handle the end of a call."""
+    def _await(self, number: int, call: Any) -> None:
+        """Take the answers that a call brings; without a future of the loop, it costs less."""
+        loop = asyncio.get_running_loop()
+
+        def ended(future: "Future[bytes]") -> None:  # in a thread of Ray
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._take, number, future)
+
+        call.future().add_done_callback(ended)
+
+    def _take(self, number: int, future: "Future[bytes]") -> None:
+        """Handle the end of a call that brings answers to a job."""
         error = future.exception()
-        to = self._tasks.pop(number, None)
-        if to is None:  # given up before
+        if number not in self._docket or self._actor is None:  # given up before
             return
-        if not self._tasks:
-            self._idle.set()
         if error is not None:
             _LOG.warning("%s: %s", self.name, type(error).__name__)
             self._lose()
-            to.failed(self.epoch)
+            self._give_up()
             return
+        for answer in pickle.loads(future.result()):  # noqa: S301 - our own process
+            self._docket.take(answer)
+        if number in self._docket:
+            self._await(number, self._actor.more(self._front, number))
         if self.state is MemberState.LATE:
             self._change(MemberState.UP)
-        self._watchdog.heard(has_work=bool(self._tasks))
-        self._take_answer(future.result(), to)
-
-    def _take_answer(self, answer: Answer, to: Listener) -> None:
-        if answer.error is not None:
-            _LOG.error("%s failed: %s", self.name, answer.error)
-        answers = answer.answers()
-        self._failures = 0 if answers else self._failures + 1
-        to.replied(self.epoch, MemberReply(answers, answer.stage_s, worker=self._index))
-        if self._failures >= _FAILURES_TO_KILL:
-            _LOG.error("%s failed %d times in a row: killed", self.name, self._failures)
+        self._watchdog.heard(has_work=bool(self._docket.load))
+        if not self._docket.load:
+            self._idle.set()
+        if self._docket.is_failing:
+            _LOG.error("%s failed %d times in a row: killed", self.name, FAILURES_TO_KILL)
             self._kill()
 
     def _be_late(self) -> None:
         if self.state is MemberState.UP:
             self._change(MemberState.LATE)
-        for to in list(self._tasks.values()):
-            to.late(self.epoch)
+        self._docket.be_late()
 
     def _be_hung(self) -> None:
         _LOG.error("%s was silent for %g s: killed", self.name, self._watchdog.hung_s)
@@ -259,11 +269,9 @@ class RayMember:
 
     def _give_up(self) -> None:
         """Tell everybody who still waits."""
-        tasks, self._tasks = self._tasks, {}
         self._idle.set()
         self._watchdog.heard(has_work=False)
-        for to in tasks.values():
-            to.failed(self.epoch)
+        self._docket.give_up()
 
     def _change(self, state: MemberState) -> None:
         if self.state is not state:
