@@ -279,7 +279,7 @@ def test_model_body_is_measured_on_held_out_bodies(tmp_path: Path) -> None:
     room = {"subject": Subject.BODY, "handedness": None, "side_mm": 2400.0, "far_mm": 6000.0}
     write_manifest(version.directory, version.manifest.model_copy(update=room))
     store = version.directory.parents[1]
-    done = run("evaluate", "--model", "body", "--frames", "2", "--json", "--store", store)
+    done = run("evaluate", "--dataset", "body", "--frames", "2", "--json", "--store", store)
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["dataset"], found["frames"]) == ("body", 2)

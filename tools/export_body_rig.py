@@ -115,7 +115,7 @@ def extras(
     heads: dict[str, NDArray[np.float64]],
     is_head: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(5, 3) middle of the skull; palm and foot of the right, of the left."""
+    """(5, 3) middle of the skull; right and left palm, right and left foot."""
     skull = vertices[is_head]
     points = [(skull.max(axis=0) + skull.min(axis=0)) / 2]
     palms, feet = [], []

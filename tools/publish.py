@@ -135,6 +135,7 @@ def main() -> None:
         update={
             "epochs": [record for record in trained.epochs if record.epoch in args.epochs],
             "decode": args.decode,
+            "calibration": None,  # judge and calibration are fitted on bare peaks
             "refiner": trained.refiner.model_copy(update={"passes": args.passes}),
             "training": trained.training | {"note": args.note},
         }

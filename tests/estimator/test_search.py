@@ -138,9 +138,7 @@ def test_a_place_that_the_judge_is_not_sure_of_shows_no_target():
     asked = doubted(Rivals((guess(0), guess(0, LEFT))))
     (nothing,) = asked.targets(said(0.24, 0.1))
     assert isinstance(nothing, NothingToEstimateError)
-    assert "no hand in view: the best place has a mean confidence of 0.24, need 0.25" in str(
-        nothing
-    )
+    assert "no hand in view: the best place has a mean peak of 0.24, need 0.25" in str(nothing)
     assert found(asked, said(0.25, 0.1)) == [(0, RIGHT)]
 
 

@@ -11,7 +11,7 @@ from tests.serving.fakes import load_fake
 from tests.serving.ray_nodes import nodes
 from tests.stores import write_tiny_store
 from v2vpose.estimator import Localiser
-from v2vpose.model_store import ModelStore, ModelVersion
+from v2vpose.model_store import Calibration, ModelStore, ModelVersion, write_manifest
 from v2vpose.serving.engines.local import LocalEngine
 from v2vpose.serving.engines.placement import WorkerPlan
 from v2vpose.serving.engines.supervisor import BackOff
@@ -85,10 +85,14 @@ def ray_address() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
-    """Model `hand`: version 1 and 2 of random weights, version 3 with a broken file."""
+    """Model `hand`: two versions of random weights, 2 is calibrated, 3 has a broken file."""
     root = tmp_path_factory.mktemp("store")
-    for version in ("1", "2", "3"):
-        write_tiny_store(root, version=version)
+    for number in ("1", "2", "3"):
+        version = write_tiny_store(root, version=number)
+        if number == "2":
+            worth = Calibration(within_mm=20, peaks=[0.0, 1.0], shares=[0.0, 0.5])
+            calibrated = version.manifest.model_copy(update={"calibration": worth})
+            write_manifest(version.directory, calibrated)
     path = root / "hand" / "3" / "epoch-02.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")
     return ModelStore(root)

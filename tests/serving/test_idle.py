@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +13,8 @@ WATCHED_S = 1.0
 
 
 def cpu_s(pid: int) -> float:
-    """Return what all threads of a process have used, to the nanosecond."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+    """Return what all threads of a process have used, those that ended too, to the nanosecond."""
+    return time.clock_gettime((~pid << 3) | 2)  # its CPU clock: clock_getcpuclockid(3)
 
 
 def wake_ups(pid: int) -> int:

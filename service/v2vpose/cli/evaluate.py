@@ -130,7 +130,7 @@ def evaluate(
 
             given = _frames(dataset, root, fold, view, centre_dir, count=frames, seed=seed)
             result = evaluate_model(
-                _opened(model, model_version, store),
+                _opened(model or ("body" if dataset == "body" else "hand"), model_version, store),
                 given.frames,
                 dataset=dataset,
                 keypoints=given.keypoints,

@@ -170,7 +170,7 @@ class Search:
         self, said: Sequence[MemberAnswer], judge: HandednessJudge
     ) -> NothingToEstimateError:
         return NothingToEstimateError(
-            f"no {self.manifest.subject} in view: the best place has a mean confidence of "
+            f"no {self.manifest.subject} in view: the best place has a mean peak of "
             f"{max(map(_sureness, said)):.2f}, need {judge.min_confidence}; if there is a target, "
             "say where"
         )

@@ -197,7 +197,7 @@ def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}, ")
-        else:
+        elif not isinstance(value, tuple):  # a table of its own, for the JSON
             yield f"{before}{name}", value
 
 

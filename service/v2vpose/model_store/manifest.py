@@ -100,7 +100,7 @@ class HandednessJudge(_Strict):
     epoch: Annotated[int, Field(ge=1)]
     per_confidence: Annotated[float, Field(gt=0)]
     min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Mean confidence of the surer one below which a place that nobody pointed at shows no target,
+    """Mean peak of the surer one below which a place that nobody pointed at shows no target,
     chosen on generated scenes with and without one; 0: whatever is found is a target."""
 
 

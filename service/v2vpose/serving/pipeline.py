@@ -269,7 +269,7 @@ class Pipeline:
             telemetry.ensemble_answered.labels(model).observe(len(pose.answered))
             telemetry.degraded_total.inc(pose.degraded)
             telemetry.ensemble_spread_mm.observe(fmean(pose.spread_mm.tolist()))
-            telemetry.keypoint_confidence.observe(fmean(pose.confidence.tolist()))
+            telemetry.keypoint_confidence.observe(pose.mean_peak)
 
     @contextmanager
     def _rejections_counted(self) -> Iterator[None]:

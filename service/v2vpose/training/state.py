@@ -79,5 +79,6 @@ def _check_same(path: Path, found: dict[str, Any], expected: dict[str, str]) -> 
         if found.get(name) != expected.get(name):
             raise InvalidFieldError(
                 f"{path}: expected {name} {expected.get(name)} as asked for now, found "
-                f"{found.get(name)} in the run that stopped; give another --run, or the old options"
+                f"{found.get(name)} in the run that stopped; "
+                "give another --run-dir, or the old options"
             )

@@ -19,14 +19,14 @@ from v2vpose.datasets.synthetic.kinematics import Array
 from v2vpose.model_store.importers.known_sets import ITOP
 
 PELVIS, SPINE, CHEST, NECK, HEAD = range(5)
-# Right limbs; the left one's bone is SIDE_BONES later.
+# Right limbs; the left one's bone is ARM_BONES or LEG_BONES later.
 CLAVICLE, UPPER_ARM, FOREARM, HAND = range(5, 9)
 THIGH, SHANK, FOOT = range(13, 16)
 ARM_BONES: Final = 4
 LEG_BONES: Final = 3
 PARENTS: Final = (-1, 0, 1, 2, 3, 2, 5, 6, 7, 2, 9, 10, 11, 0, 13, 14, 0, 16, 17)
 NUM_BONES: Final = len(PARENTS)
-# Points beside the bones' heads: middle of the head, then palm and foot of the right, of the left.
+# Points beside the bones' heads: middle of the head, right and left palm, right and left foot.
 _EXTRAS: Final = (HEAD, HAND, HAND + ARM_BONES, FOOT, FOOT + LEG_BONES)
 
 BODY_KEYPOINTS: Final = ITOP.keypoints

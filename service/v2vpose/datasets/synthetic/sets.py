@@ -153,6 +153,8 @@ def _write_hdf5(out: Path, split: str, count: int, frames: Iterator[Frame]) -> N
         import h5py  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise InvalidFieldError("HDF5 needs h5py: pip install 'v2vpose[train]'") from error
+    if not count:
+        return
     with h5py.File(_made(out) / f"{split}.h5", "w") as file:
         for index, frame in enumerate(frames):
             if not index:

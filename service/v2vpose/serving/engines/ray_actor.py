@@ -94,6 +94,8 @@ class WorkerActor:
     async def join(self, front: str) -> Hello:
         """Take a front end in, and tell it how the start went."""
         self._hear(front)
+        for key in [key for key in self._outboxes if key[0] == front]:
+            del self._outboxes[key]  # of jobs that it has given up
         if self._starting is None:
             loop = asyncio.get_running_loop()
             self._starting = loop.run_in_executor(self._thread, self._start)
